@@ -1,0 +1,205 @@
+"""The blob store: bytes by key, in a local folder or in S3, by one code (obstore).
+
+Keys travel on the bus; audio never does.  Writes are atomic: a key has all of its bytes or
+does not exist.  ``BlobStore`` is for event loops, ``BlockingBlobs`` for child processes.
+"""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import obstore
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import LocalStore, from_url
+
+from shared.contracts.subjects import token
+from shared.errors import Code, RetryableError, TerminalError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from datetime import datetime
+
+    from obstore.store import ObjectStore
+
+#: Bytes read or written at once when a blob is streamed: bounds memory, keeps calls few.
+PIECE_BYTES: Final = 1 << 20
+
+
+class BlobInfo(NamedTuple):
+    """What the store knows of a blob without reading it."""
+
+    key: str
+    size: int
+    etag: str
+    modified: datetime
+
+
+@contextmanager
+def _translated(key: str) -> Iterator[None]:
+    try:
+        yield
+    except NotFoundError as exc:
+        raise TerminalError(Code.BLOB_MISSING, key) from exc
+    except BaseError as exc:
+        full = "No space left" in str(exc)
+        code = Code.STORAGE_FULL if full else Code.STORAGE_UNAVAILABLE
+        raise RetryableError(code, key) from exc
+    except OSError as exc:
+        full = exc.errno in {errno.ENOSPC, errno.EDQUOT}
+        code = Code.STORAGE_FULL if full else Code.STORAGE_UNAVAILABLE
+        raise RetryableError(code, f"{key}: {exc.strerror or exc}") from exc
+
+
+def open_store(url: str) -> ObjectStore:
+    """The store at ``url``: ``file:///absolute/folder`` (made if need be) or ``s3://bucket/prefix``.
+
+    S3's endpoint, region and credentials come from the usual ``AWS_*`` variables.
+    """
+    if url.startswith("file://"):
+        folder = Path(url.removeprefix("file://"))
+        folder.mkdir(parents=True, exist_ok=True)
+        return LocalStore(prefix=folder)
+    return from_url(url)
+
+
+class BlobStore:
+    """The blob store for an event loop: nothing here blocks it."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Store ``data`` under ``key``, replacing what was there."""
+        with _translated(key):
+            await obstore.put_async(self._store, key, data)
+
+    async def put_stream(self, key: str, pieces: AsyncIterator[bytes]) -> None:
+        """Store what ``pieces`` yields.  If it raises, nothing is stored and the error passes on."""
+        with _translated(key):
+            await obstore.put_async(self._store, key, pieces)
+
+    async def put_file(self, key: str, path: Path) -> None:
+        """Store a file's bytes."""
+        with _translated(key):
+            await obstore.put_async(self._store, key, path)
+
+    async def get(self, key: str) -> bytes:
+        """All bytes of a small blob."""
+        with _translated(key):
+            found = await obstore.get_async(self._store, key)
+            return bytes(await found.bytes_async())
+
+    async def get_range(self, key: str, start: int, end: int) -> bytes:
+        """Bytes ``start`` up to ``end``."""
+        with _translated(key):
+            return bytes(await obstore.get_range_async(self._store, key, start=start, end=end))
+
+    async def stream(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """Bytes ``start`` up to ``end`` in pieces of at most ``PIECE_BYTES``."""
+        position = start
+        while position < end:
+            piece = await self.get_range(key, position, min(end, position + PIECE_BYTES))
+            yield piece
+            position += len(piece)
+
+    async def fetch_to(self, key: str, path: Path) -> None:
+        """Copy a blob into a file, piece by piece."""
+        with _translated(key):
+            found = await obstore.get_async(self._store, key)
+            with path.open("wb") as file:
+                async for piece in found.stream(min_chunk_size=PIECE_BYTES):
+                    file.write(piece)
+
+    async def info(self, key: str) -> BlobInfo | None:
+        """Size, tag and age of a blob, or None if there is no such blob."""
+        with _translated(key):
+            try:
+                meta = await obstore.head_async(self._store, key)
+            except NotFoundError:
+                return None
+        return BlobInfo(key, meta["size"], meta["e_tag"] or "", meta["last_modified"])
+
+    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        """Every blob whose key begins with ``prefix``, a whole path segment."""
+        with _translated(prefix):
+            async for batch in obstore.list(self._store, prefix):
+                for meta in batch:
+                    tag = meta["e_tag"] or ""
+                    yield BlobInfo(meta["path"], meta["size"], tag, meta["last_modified"])
+
+    async def delete(self, keys: list[str]) -> None:
+        """Remove blobs; one that is gone already is no error."""
+        for key in keys:
+            with _translated(key):
+                try:
+                    await obstore.delete_async(self._store, key)
+                except NotFoundError:
+                    continue
+
+    async def delete_prefix(self, prefix: str) -> int:
+        """Remove everything under ``prefix``; how many blobs that were."""
+        keys = [info.key async for info in self.list(prefix)]
+        await self.delete(keys)
+        return len(keys)
+
+
+class BlockingBlobs:
+    """The blob store for a child process, whose whole duty is to compute and to wait."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def put(self, key: str, data: bytes | bytearray | memoryview | Path) -> None:
+        """Store bytes, or a file's bytes, under ``key``."""
+        with _translated(key):
+            obstore.put(self._store, key, data)
+
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        """Bytes ``start`` up to ``end``."""
+        if start == end:
+            return b""
+        with _translated(key):
+            return bytes(obstore.get_range(self._store, key, start=start, end=end))
+
+    def size(self, key: str) -> int:
+        """Length of a blob in bytes."""
+        with _translated(key):
+            return obstore.head(self._store, key)["size"]
+
+
+def upload_key(upload: str) -> str:
+    """An uploaded file as it was sent."""
+    return f"uploads/{token(upload)}"
+
+
+def track_prefix(track: str) -> str:
+    """Everything of one track."""
+    return f"tracks/{token(track)}/"
+
+
+def track_audio_key(track: str) -> str:
+    """The canonical PCM of a track."""
+    return f"tracks/{token(track)}/audio.f32"
+
+
+def work_prefix(job: str) -> str:
+    """Everything temporary of one job."""
+    return f"work/{token(job)}/"
+
+
+def chunk_key(job: str, attempt: int, chunk: int) -> str:
+    """The weighted sums of one chunk."""
+    return f"work/{token(job)}/{attempt}/chunk-{chunk}"
+
+
+def stem_key(result: str, stem: str, extension: str) -> str:
+    """One encoded stem."""
+    return f"results/{token(result)}/{token(stem)}.{token(extension)}"
+
+
+def peaks_key(result: str) -> str:
+    """The waveform peaks of all stems of a result."""
+    return f"results/{token(result)}/peaks.json"

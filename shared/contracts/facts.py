@@ -1,0 +1,59 @@
+"""Facts: what workers say came of their work.  Past tense; they never order anything."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from shared.contracts.audio import Metadata, Plan, Result, Track
+from shared.contracts.problem import Problem
+from shared.contracts.work import Stage
+
+
+class FactBase(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """(job, stage, unit, attempt) and who did it."""
+
+    job_id: str
+    stage: Stage
+    unit: str
+    attempt: int
+    #: Id of the worker that says so.
+    worker: str = ""
+    #: Seconds the work took, waiting for a slot not included.
+    elapsed: float = 0.0
+
+
+class Downloaded(FactBase, frozen=True, kw_only=True, tag="downloaded"):
+    """The canonical track is in the blob store."""
+
+    track: Track
+    metadata: Metadata
+
+
+class Prepared(FactBase, frozen=True, kw_only=True, tag="prepared"):
+    """The model is chosen and can be loaded; this is how the track is cut for it."""
+
+    plan: Plan
+
+
+class Separated(FactBase, frozen=True, kw_only=True, tag="separated"):
+    """A chunk's weighted sums are in the blob store."""
+
+    #: Seconds of audio that the chunk advances: with ``elapsed`` this measures the speed.
+    seconds: float
+    #: Torch device that computed it, for people and for ETAs.
+    device: str = "cpu"
+
+
+class Finalized(FactBase, frozen=True, kw_only=True, tag="finalized"):
+    """The stems are encoded and in the blob store."""
+
+    result: Result
+
+
+class Failed(FactBase, frozen=True, kw_only=True, tag="failed"):
+    """The work came to nothing; the problem says whether trying again can help."""
+
+    problem: Problem
+
+
+Fact = Downloaded | Prepared | Separated | Finalized | Failed

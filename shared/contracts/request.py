@@ -1,0 +1,26 @@
+"""What a client asks for: where the song is, and what shall be made of it."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from shared.contracts.audio import AudioFormat
+
+
+class Source(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the song comes from: exactly one of the two."""
+
+    #: An http(s) address.
+    url: str | None = None
+    #: The id that ``POST /v1/uploads`` answered with.
+    upload: str | None = None
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """What the client wants made of it."""
+
+    #: A model's name, or ``auto``.
+    model: str = "auto"
+    #: Names of stems; none means all that the model makes.
+    stems: tuple[str, ...] = ()
+    format: AudioFormat = AudioFormat.FLAC

@@ -1,0 +1,79 @@
+"""A job as clients see it: the record without what only the scheduler needs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from shared.contracts.audio import Metadata, StemFile
+from shared.contracts.job import Job, Moment, Phase, Status
+from shared.contracts.problem import Problem
+from shared.contracts.request import Options, Source
+
+
+class Separation(Struct, frozen=True, kw_only=True):
+    """How the song is being, or was, separated."""
+
+    model: str
+    stems: tuple[str, ...]
+    chunks: int
+    chunks_done: int
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """The public view of a job: the body of every answer and every SSE event about it."""
+
+    id: str
+    status: Status
+    phase: Phase | None
+    progress: float
+    source: Source
+    options: Options
+    created_at: datetime
+    updated_at: datetime
+    run_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    eta: datetime | None
+    metadata: Metadata | None
+    #: Length of the song in seconds, once it is known exactly.
+    seconds: float | None
+    #: What the source file was: codec, rate, channels.
+    original: str | None
+    separation: Separation | None
+    #: The finished stems, in the order they are shown; empty until the job has completed.
+    stems: tuple[StemFile, ...]
+    error: Problem | None
+    timeline: tuple[Moment, ...]
+
+
+def snapshot(job: Job) -> Snapshot:
+    """What a client may know of ``job``."""
+    separation = job.plan and Separation(
+        model=job.plan.model,
+        stems=job.plan.stems,
+        chunks=job.plan.chunks,
+        chunks_done=job.chunks_done,
+    )
+    return Snapshot(
+        id=job.id,
+        status=job.status,
+        phase=job.phase,
+        progress=job.progress,
+        source=job.source,
+        options=job.options,
+        created_at=job.created_at,
+        updated_at=job.updated_at,
+        run_at=job.run_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        eta=job.eta,
+        metadata=job.metadata,
+        seconds=job.track.seconds if job.track else None,
+        original=job.track.original if job.track else None,
+        separation=separation,
+        stems=job.result.stems if job.result else (),
+        error=job.error,
+        timeline=job.timeline,
+    )

@@ -1,0 +1,80 @@
+"""Where each message goes: the one table of subjects, and the ids that make twice into once."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from shared.contracts.commands import CancelJob, Command, RetryJob, SubmitJob
+from shared.contracts.facts import Fact
+from shared.contracts.live import Beat, Progress, Tick
+from shared.contracts.work import STAGE_OF, Stage, StopOrder, Work
+
+#: A token that may stand in a subject, a key or a path: no dot, no wildcard, no slash.
+TOKEN: Final = re.compile(r"\A[A-Za-z0-9_-]{1,64}\Z")
+
+VERBS: Final[dict[type, str]] = {SubmitJob: "submit", CancelJob: "cancel", RetryJob: "retry"}
+
+ALL_INBOX: Final = "inbox.>"
+ALL_WORK: Final = "work.>"
+ALL_TICKS: Final = "tick.>"
+ALL_BEATS: Final = "worker.>"
+ALL_PROGRESS: Final = "live.progress.*"
+ALL_SNAPSHOTS: Final = "live.jobs.*"
+ALL_STOPS: Final = "control.cancel.*"
+
+Message = Command | Fact | Work | StopOrder | Tick | Progress | Beat
+
+
+def token(text: str) -> str:
+    """``text``, if it can be one token of a subject; ``ValueError`` otherwise."""
+    if not TOKEN.match(text):
+        message = f"not a subject token: {text[:80]!r}"
+        raise ValueError(message)
+    return text
+
+
+def subject_of(message: Message) -> str:
+    """The subject that ``message`` is published on; every message has exactly one."""
+    match message:
+        case SubmitJob() | CancelJob() | RetryJob():
+            return f"inbox.command.{VERBS[type(message)]}.{token(message.job_id)}"
+        case Tick():
+            return f"tick.{message.stage}.{token(message.job_id)}"
+        case Progress():
+            return f"live.progress.{token(message.job_id)}"
+        case Beat():
+            return f"worker.{message.stage}.{token(message.worker)}"
+        case StopOrder():
+            return f"control.cancel.{token(message.job_id)}"
+        case _ if type(message) in STAGE_OF:
+            return work_subject(STAGE_OF[type(message)], message.job_id, message.unit)
+        case _:
+            return f"inbox.fact.{message.stage}.{token(message.job_id)}"
+
+
+def work_subject(stage: Stage, job_id: str, unit: str) -> str:
+    """The subject of one unit of work; the stream holds at most one message on each."""
+    return f"work.{stage}.{token(job_id)}.{token(unit)}"
+
+
+def stage_filter(stage: Stage) -> str:
+    """What one stage's durable consumer reads."""
+    return f"work.{stage}.>"
+
+
+def waiting_work(job_id: str) -> tuple[str, ...]:
+    """Filters for all work of a job that no worker has taken yet."""
+    return tuple(f"work.{stage}.{token(job_id)}.>" for stage in Stage)
+
+
+def id_of(message: Command | Fact | Work) -> str:
+    """A deterministic id: the same message said twice has the same one."""
+    match message:
+        case SubmitJob() | RetryJob() | CancelJob():
+            # A second cancel or retry is another command, told apart by who waits for its answer.
+            return f"{VERBS[type(message)]}.{message.job_id}.{message.reply_to}"
+        case _ if type(message) in STAGE_OF:
+            return f"{message.job_id}.{message.unit}.{message.attempt}"
+        case _:
+            return f"{message.job_id}.{message.unit}.{message.attempt}.{type(message).__name__}"

@@ -1,0 +1,98 @@
+"""Words that go down: what the scheduler orders workers to do, or to stop doing.
+
+A unit of work is named within its job (``source``, ``prepare``, ``0`` … ``n``, ``stems``,
+``sweep``).  The attempt fences: the scheduler accepts a fact only for the attempt it ordered.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+
+from shared.contracts.audio import AudioFormat, Metadata, Plan, Track
+from shared.contracts.request import Options, Source
+
+
+class Stage(StrEnum):
+    """A kind of worker's work; each has one durable consumer."""
+
+    DOWNLOAD = "download"
+    SEPARATE = "separate"
+    FINALIZE = "finalize"
+
+
+UNIT_SOURCE: Final = "source"
+UNIT_PREPARE: Final = "prepare"
+UNIT_STEMS: Final = "stems"
+UNIT_SWEEP: Final = "sweep"
+
+
+class WorkBase(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """One order: (job, stage, unit, attempt)."""
+
+    job_id: str
+    unit: str
+    attempt: int = 1
+
+
+class DownloadWork(WorkBase, frozen=True, kw_only=True, tag="download"):
+    """Fetch the source, decode it, store the original and the canonical track."""
+
+    source: Source
+    unit: str = UNIT_SOURCE
+
+
+class PrepareWork(WorkBase, frozen=True, kw_only=True, tag="prepare"):
+    """Choose and load the model, fetching its weights if need be, and cut the track into chunks."""
+
+    options: Options
+    track: Track
+    unit: str = UNIT_PREPARE
+
+
+class SeparateWork(WorkBase, frozen=True, kw_only=True, tag="separate"):
+    """Run the windows of one chunk and store their weighted sums."""
+
+    #: Which chunk, from 0; the unit is its decimal form.
+    chunk: int
+    track: Track
+    plan: Plan
+
+
+class FinalizeWork(WorkBase, frozen=True, kw_only=True, tag="finalize"):
+    """Add the chunks up, undo the normalization, encode the stems, measure their peaks."""
+
+    track: Track
+    plan: Plan
+    #: The accepted attempt of each chunk, in order: names the blobs to read.
+    attempts: tuple[int, ...]
+    format: AudioFormat
+    metadata: Metadata
+    unit: str = UNIT_STEMS
+
+
+class SweepWork(WorkBase, frozen=True, kw_only=True, tag="sweep"):
+    """The job has ended: remove everything temporary of it (``work/<job>/``).  No fact follows."""
+
+    unit: str = UNIT_SWEEP
+
+
+class StopOrder(Struct, frozen=True, kw_only=True, tag_field="type", tag="stop"):
+    """Whatever is out for this job is not wanted any more: purge what waits, stop what runs."""
+
+    job_id: str
+
+
+Work = DownloadWork | PrepareWork | SeparateWork | FinalizeWork | SweepWork
+Word = Work | StopOrder
+
+#: Which stage's workers take which kind of work.
+STAGE_OF: Final[dict[type, Stage]] = {
+    DownloadWork: Stage.DOWNLOAD,
+    PrepareWork: Stage.SEPARATE,
+    SeparateWork: Stage.SEPARATE,
+    FinalizeWork: Stage.FINALIZE,
+    SweepWork: Stage.FINALIZE,
+}
