@@ -122,7 +122,7 @@ class BlobStore:
                 return None
         return BlobInfo(key, meta["size"], meta["e_tag"] or "", meta["last_modified"])
 
-    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+    async def under(self, prefix: str) -> AsyncIterator[BlobInfo]:
         """Every blob whose key begins with ``prefix``, a whole path segment."""
         with _translated(prefix):
             async for batch in obstore.list(self._store, prefix):
@@ -141,7 +141,7 @@ class BlobStore:
 
     async def delete_prefix(self, prefix: str) -> int:
         """Remove everything under ``prefix``; how many blobs that were."""
-        keys = [info.key async for info in self.list(prefix)]
+        keys = [info.key async for info in self.under(prefix)]
         await self.delete(keys)
         return len(keys)
 

@@ -50,7 +50,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
 def snapshot(job: Job) -> Snapshot:
     """What a client may know of ``job``."""
-    separation = job.plan and Separation(
+    separation = None if job.plan is None else Separation(
         model=job.plan.model,
         stems=job.plan.stems,
         chunks=job.plan.chunks,

@@ -1,0 +1,1 @@
+"""The actor model's mailbox over NATS JetStream: connection, topology, consumers, state, lease."""
