@@ -1,29 +1,180 @@
-"""What a worker service implements: one piece of work in, one fact out."""
+"""A worker: one piece of work in, one fact out, unless nobody wants it any more.
+
+The domain half is a ``Performer``; this is what all workers share: is the work still wanted,
+stop when it isn't, report progress at a bearable pace, turn failures into facts.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+import asyncio
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+
+import msgspec
+
+from shared.contracts.facts import Failed
+from shared.contracts.job import Status, UnitState
+from shared.contracts.live import Activity, Tick
+from shared.contracts.problem import Problem
+from shared.contracts.work import STAGE_OF, SweepWork, WorkBase
+from shared.errors import Code, StembusError, TerminalError
 
 if TYPE_CHECKING:
-    from shared.contracts.facts import Fact
-    from shared.contracts.live import Activity
+    from collections.abc import Awaitable, Callable, Sequence
 
-W = TypeVar("W", contravariant=True)
+    from shared.contracts.facts import Fact
+    from shared.contracts.job import Job
+
+W = TypeVar("W", bound=WorkBase)
+W_contra = TypeVar("W_contra", bound=WorkBase, contravariant=True)
+
+#: Ticks of one piece of work come no closer than this: fast enough to look live.
+TICK_SECONDS: Final = 0.2
+#: How often running work asks whether it is still wanted, should the order to stop get lost.
+WANTED_SECONDS: Final = 5.0
 
 
 class Report(Protocol):
-    """Says how far a piece of work is; cheap, may be called often (it is throttled) and never waits."""
+    """Says how far a piece of work is; cheap, never waits, may be called as often as you like."""
 
     def __call__(self, activity: Activity, fraction: float | None = None, note: str = "") -> None:
         """``fraction`` of the unit is done (None: unknown); ``note`` is for people."""
 
 
-class Performer(Protocol[W]):
+class Performer(Protocol[W_contra]):
     """The domain half of a worker.
 
     ``perform`` raises a ``StembusError`` for every failure that it can name.  It is cancelled
     when the job is: it must then leave within two seconds with its children killed.
     """
 
-    async def perform(self, work: W, report: Report) -> Fact | None:
+    async def perform(self, work: W_contra, report: Report) -> Fact | None:
         """Do the work; the fact that follows, or None where nothing does."""
+
+
+class JobReader(Protocol):
+    """Reads job records."""
+
+    async def get(self, job_id: str) -> Job | None:
+        """The job as it is now, or None if there is no such job."""
+
+
+class Worker(Generic[W]):
+    """An actor that performs work and answers with facts."""
+
+    def __init__(
+        self,
+        *,
+        worker_id: str,
+        performer: Performer[W],
+        jobs: JobReader,
+        tick: Callable[[Tick], Awaitable[None]],
+        max_deliveries: int = 5,
+    ) -> None:
+        self._id = worker_id
+        self._performer = performer
+        self._jobs = jobs
+        self._tick = tick
+        self._max_deliveries = max_deliveries
+        self._running: dict[asyncio.Task[Fact | None], str] = {}
+
+    async def receive(self, message: W, *, deliveries: int) -> Sequence[Fact]:
+        """Perform the work, if it is still wanted; the fact to tell, if any."""
+        if not await self._wanted(message):
+            return ()
+        if deliveries > self._max_deliveries:
+            detail = f"handed out {deliveries - 1} times without an end"
+            return (self._failed(message, TerminalError(Code.WORKER_POISON, detail), 0.0),)
+        started = monotonic()
+        pace = _Pace(message, self._tick)
+        task = asyncio.create_task(self._performer.perform(message, pace.report))
+        self._running[task] = message.job_id
+        watch = asyncio.create_task(self._watch(message, task))
+        try:
+            await asyncio.wait({task})
+        finally:
+            watch.cancel()
+            pace.close()
+            del self._running[task]
+            if not task.done():  # this very task is being cancelled: the service stops
+                task.cancel()
+                await asyncio.wait({task})
+        if task.cancelled():
+            return ()
+        elapsed = monotonic() - started
+        try:
+            fact = task.result()
+        except StembusError as exc:
+            return (self._failed(message, exc, elapsed),)
+        if fact is None:
+            return ()
+        return (msgspec.structs.replace(fact, worker=self._id, elapsed=fact.elapsed or elapsed),)
+
+    def stop(self, job_id: str) -> None:
+        """Stop whatever is running for this job."""
+        for task, running in self._running.items():
+            if running == job_id:
+                task.cancel()
+
+    def _failed(self, work: W, error: StembusError, elapsed: float) -> Failed:
+        return Failed(
+            job_id=work.job_id,
+            stage=STAGE_OF[type(work)],
+            unit=work.unit,
+            attempt=work.attempt,
+            worker=self._id,
+            elapsed=elapsed,
+            problem=Problem.of(error),
+        )
+
+    async def _wanted(self, work: W) -> bool:
+        job = await self._jobs.get(work.job_id)
+        if isinstance(work, SweepWork):
+            return True
+        if job is None or job.status is not Status.PROCESSING:
+            return False
+        unit = job.units.get(work.unit)
+        return unit is not None and (unit.state, unit.attempt) == (UnitState.ORDERED, work.attempt)
+
+    async def _watch(self, work: W, task: asyncio.Task[Fact | None]) -> None:
+        while True:
+            await asyncio.sleep(WANTED_SECONDS)
+            with suppress(ConnectionError):
+                if not await self._wanted(work):
+                    task.cancel()
+
+
+class _Pace:
+    """Sends the newest report of one piece of work, at most once in ``TICK_SECONDS``."""
+
+    def __init__(self, work: WorkBase, send: Callable[[Tick], Awaitable[None]]) -> None:
+        self._work = work
+        self._send = send
+        self._newest: Tick | None = None
+        self._sender: asyncio.Task[None] | None = None
+
+    def report(self, activity: Activity, fraction: float | None = None, note: str = "") -> None:
+        """See ``Report``."""
+        self._newest = Tick(
+            job_id=self._work.job_id,
+            stage=STAGE_OF[type(self._work)],
+            unit=self._work.unit,
+            attempt=self._work.attempt,
+            activity=activity,
+            fraction=fraction,
+            note=note,
+        )
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        while self._newest is not None:
+            newest, self._newest = self._newest, None
+            await self._send(newest)
+            await asyncio.sleep(TICK_SECONDS)
+
+    def close(self) -> None:
+        """Send nothing more: the fact says it all."""
+        if self._sender is not None:
+            self._sender.cancel()

@@ -52,3 +52,10 @@ class Refused(Struct, frozen=True, kw_only=True, tag_field="type", tag="refused"
 
 
 Answer = Accepted | Refused
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """An answer on its way to whoever waits for it; lost if nobody does any more."""
+
+    to: str
+    answer: Answer

@@ -1,0 +1,143 @@
+"""The host of an actor: fetches, hands over, says the words that follow, settles.
+
+The one way through the code for a message.  A message is acknowledged only after its words
+are stored; whatever dies in between, it is handed out again, so actors must take the same
+message twice without harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+
+from shared.contracts.codec import Decoder, UndecodableError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from structlog.typing import FilteringBoundLogger
+
+    from shared.actor.mailbox import Delivery, Mailbox, Speaker
+    from shared.telemetry import Telemetry
+
+M = TypeVar("M")
+W = TypeVar("W")
+M_contra = TypeVar("M_contra", contravariant=True)
+W_co = TypeVar("W_co", covariant=True)
+
+#: How long one fetch waits for a message: also how long an idle host takes to stop.
+FETCH_SECONDS: Final = 1.0
+#: How often the broker is told that a message is still being worked on (ack_wait is 30 s).
+IN_PROGRESS_SECONDS: Final = 10.0
+#: Pause after the broker could not be asked, and before a message that failed comes again.
+PAUSE_SECONDS: Final = 1.0
+
+
+class Actor(Protocol[M_contra, W_co]):
+    """Takes a message, returns the words that follow from it."""
+
+    async def receive(self, message: M_contra, *, deliveries: int) -> Sequence[W_co]:
+        """Handle ``message``, which has been handed out ``deliveries`` times."""
+
+
+class Host(Generic[M, W]):
+    """Runs an actor on a mailbox, ``slots`` fetches at a time, each of up to ``batch`` messages.
+
+    The messages of one fetch are handled one after another.
+    """
+
+    def __init__(
+        self,
+        *,
+        mailbox: Mailbox,
+        decoder: Decoder[M],
+        actor: Actor[M, W],
+        speaker: Speaker[W],
+        telemetry: Telemetry,
+        log: FilteringBoundLogger,
+        slots: int = 1,
+        batch: int = 1,
+    ) -> None:
+        self._mailbox = mailbox
+        self._decoder = decoder
+        self._actor = actor
+        self._speaker = speaker
+        self._telemetry = telemetry
+        self._log = log
+        self._slots = slots
+        self._batch = batch
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def busy(self) -> int:
+        """Slots in use."""
+        return len(self._running)
+
+    async def run(self, stopping: asyncio.Event, *, grace: float) -> None:
+        """Work until ``stopping``; then finish what fits into ``grace`` seconds, hand back the rest."""
+        free = asyncio.Semaphore(self._slots)
+        try:
+            while not stopping.is_set():
+                await free.acquire()
+                deliveries = await self._fetch(stopping)
+                if not deliveries:
+                    free.release()
+                    continue
+                task = asyncio.create_task(self._handle_all(deliveries, stopping))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+                task.add_done_callback(lambda _: free.release())
+            if self._running:
+                await asyncio.wait(self._running, timeout=grace)
+        finally:
+            leftover = tuple(self._running)
+            for task in leftover:
+                task.cancel()
+            await asyncio.gather(*leftover, return_exceptions=True)
+
+    async def _fetch(self, stopping: asyncio.Event) -> Sequence[Delivery]:
+        try:
+            return await self._mailbox.fetch(self._batch, FETCH_SECONDS)
+        except ConnectionError as exc:
+            self._log.warning("mailbox out of reach", reason=str(exc))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), PAUSE_SECONDS)
+            return ()
+
+    async def _handle_all(self, deliveries: Sequence[Delivery], stopping: asyncio.Event) -> None:
+        for position, delivery in enumerate(deliveries):
+            if stopping.is_set() and position > 0:
+                await delivery.nak()
+                continue
+            await self._handle(delivery)
+
+    async def _handle(self, delivery: Delivery) -> None:
+        try:
+            message = self._decoder.decode(delivery.body)
+        except UndecodableError as exc:
+            self._log.error("undecodable message", subject=delivery.subject, reason=str(exc))  # noqa: TRY400 - the reason says all
+            await delivery.discard()
+            return
+        alive = asyncio.create_task(self._keep(delivery))
+        try:
+            with self._telemetry.received(message, delivery.headers):
+                words = await self._actor.receive(message, deliveries=delivery.deliveries)
+                for word in words:
+                    await self._speaker.say(word)
+            await delivery.ack()
+        except asyncio.CancelledError:
+            await delivery.nak()
+            raise
+        except Exception:  # noqa: BLE001 - the one place that catches everything: the message comes again
+            self._log.exception("message failed", subject=delivery.subject)
+            with suppress(ConnectionError):
+                await delivery.nak(PAUSE_SECONDS)
+        finally:
+            alive.cancel()
+
+    async def _keep(self, delivery: Delivery) -> None:
+        while True:
+            await asyncio.sleep(IN_PROGRESS_SECONDS)
+            with suppress(ConnectionError):
+                await delivery.in_progress()

@@ -1,0 +1,99 @@
+"""The connection to the broker, and what it means that the broker is away."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import nats
+import nats.errors
+import nats.js.errors
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from nats.aio.client import Client
+    from structlog.typing import FilteringBoundLogger
+
+T = TypeVar("T")
+
+#: Seconds between attempts to reach a broker that is away.
+RECONNECT_SECONDS: Final = 0.25
+#: Seconds that the broker may take to store a message; syncing a slow disk included.
+PUBLISH_SECONDS: Final = 5.0
+#: Pauses between attempts of something that needs the broker: the first and the longest.
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 2.0
+#: Bytes a client may hold back while the broker is away.
+PENDING_BYTES: Final = 8 << 20
+
+
+async def connect(url: str, name: str, log: FilteringBoundLogger) -> Client:
+    """A connection that comes back by itself for ever; waits for the broker to be there."""
+
+    async def on_error(exc: Exception) -> None:
+        # Refused permissions arrive only here: they must be loud.
+        log.error("broker error", reason=f"{type(exc).__name__}: {exc}")
+
+    async def on_disconnect() -> None:  # noqa: RUF029 - nats-py awaits it
+        log.warning("broker is away")
+
+    async def on_reconnect() -> None:  # noqa: RUF029 - nats-py awaits it
+        log.info("broker is back")
+
+    waiting = False
+    while True:
+        try:
+            return await nats.connect(
+                url,
+                name=name,
+                error_cb=on_error,
+                disconnected_cb=on_disconnect,
+                reconnected_cb=on_reconnect,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RECONNECT_SECONDS,
+                connect_timeout=2,
+                # Notices a broker that is there but says nothing (SIGSTOP, a cut cable) in 15 s.
+                ping_interval=5,
+                max_outstanding_pings=2,
+                pending_size=PENDING_BYTES,
+            )
+        except (OSError, nats.errors.NoServersError, nats.errors.TimeoutError) as exc:
+            if not waiting:
+                log.warning("waiting for the broker", reason=str(exc))
+                waiting = True
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+
+@contextmanager
+def broker_errors() -> Iterator[None]:
+    """Whatever says that the broker can't be asked right now becomes a ConnectionError."""
+    try:
+        yield
+    except (
+        nats.errors.TimeoutError,
+        nats.errors.ConnectionClosedError,
+        nats.errors.ConnectionDrainingError,
+        nats.errors.ConnectionReconnectingError,
+        nats.errors.OutboundBufferLimitError,
+        nats.errors.NoRespondersError,
+        nats.errors.StaleConnectionError,
+        nats.js.errors.NoStreamResponseError,
+        nats.js.errors.ServiceUnavailableError,
+        TimeoutError,
+    ) as exc:
+        message = f"{type(exc).__name__}: {exc}"
+        raise ConnectionError(message) from exc
+
+
+async def until_connected(ask: Callable[[], Awaitable[T]], log: FilteringBoundLogger) -> T:
+    """What ``ask`` returns, asked again for as long as it raises ConnectionError."""
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            return await ask()
+        except ConnectionError as exc:
+            log.warning("asking the broker again", reason=str(exc), pause=pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)

@@ -1,0 +1,87 @@
+"""The lease: who may act as the one owner.  For liveness; safety is the compare-and-set."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import nats.js.errors
+from nats.js.api import Header
+
+from shared.contracts.subjects import token
+from shared.jetstream.connection import broker_errors
+from shared.jetstream.topology import LEASE_SECONDS, LEASES_SUBJECT
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.js import JetStreamContext
+
+#: How often a holder renews, and how often a standby tries.
+RENEW_SECONDS: Final = 1.5
+#: A holder trusts its lease this much less long than the broker keeps it.
+MARGIN_SECONDS: Final = 1.0
+
+
+class Lease:
+    """One key of the leases' bucket, held by whoever last wrote it in time."""
+
+    def __init__(self, nc: Client, key: str, holder: str) -> None:
+        self._js: JetStreamContext = nc.jetstream(timeout=RENEW_SECONDS)
+        self._subject = LEASES_SUBJECT + token(key)
+        self._holder = holder.encode()
+        self._revision = 0
+        self._renewed = float("-inf")
+
+    @property
+    def held(self) -> bool:
+        """Whether it is surely still ours: the clock decides, not the broker."""
+        return monotonic() < self._renewed + LEASE_SECONDS - MARGIN_SECONDS
+
+    async def acquire(self) -> None:
+        """Wait until it is ours."""
+        while not await self._write():
+            await asyncio.sleep(RENEW_SECONDS)
+
+    async def keep(self) -> None:
+        """Renew it until it is lost."""
+        while self.held:
+            await asyncio.sleep(RENEW_SECONDS)
+            if not await self._write() and self._revision == 0:
+                return
+
+    async def release(self) -> None:
+        """Let a standby have it now."""
+        if self.held:
+            self._renewed = float("-inf")
+            with broker_errors():
+                await self._js.publish(
+                    self._subject, b"", headers={"KV-Operation": "PURGE", "Nats-Rollup": "sub"}
+                )
+
+    async def _write(self) -> bool:
+        started = monotonic()
+        headers = {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(await self._expected())}
+        try:
+            with broker_errors():
+                ack = await self._js.publish(self._subject, self._holder, headers=headers)
+        except nats.js.errors.APIError:
+            self._revision = 0
+            self._renewed = float("-inf")
+            return False
+        except ConnectionError:
+            return False
+        self._revision = ack.seq
+        self._renewed = started
+        return True
+
+    async def _expected(self) -> int:
+        """The revision to replace: our own, or that of a released lease, or none at all."""
+        if self._revision:
+            return self._revision
+        try:
+            with broker_errors():
+                message = await self._js.get_last_msg("KV_leases", self._subject, direct=True)
+        except (nats.js.errors.NotFoundError, ConnectionError):
+            return 0
+        return 0 if message.data else int(message.seq or 0)
