@@ -175,6 +175,11 @@ def upload_key(upload: str) -> str:
     return f"uploads/{token(upload)}"
 
 
+def upload_note_key(upload: str) -> str:
+    """What is known of an uploaded file: an ``Upload`` as JSON; may be absent."""
+    return f"uploads/{token(upload)}.json"
+
+
 def track_prefix(track: str) -> str:
     """Everything of one track."""
     return f"tracks/{token(track)}/"
@@ -183,6 +188,16 @@ def track_prefix(track: str) -> str:
 def track_audio_key(track: str) -> str:
     """The canonical PCM of a track."""
     return f"tracks/{token(track)}/audio.f32"
+
+
+def track_original_key(track: str, extension: str) -> str:
+    """The source of a track, as it came."""
+    return f"tracks/{token(track)}/original.{token(extension)}"
+
+
+def track_record_key(track: str) -> str:
+    """What is known of a track; written last, so where it is, the track is whole."""
+    return f"tracks/{token(track)}/track.json"
 
 
 def work_prefix(job: str) -> str:

@@ -16,6 +16,15 @@ class Source(Struct, frozen=True, kw_only=True, omit_defaults=True):
     upload: str | None = None
 
 
+class Upload(Struct, frozen=True, kw_only=True):
+    """What is known of an uploaded file besides its bytes; lies beside it as ``uploads/<id>.json``."""
+
+    #: The name it had on the sender's machine; from outside: show it as text only.
+    filename: str = ""
+    #: Length as received.
+    bytes: int = 0
+
+
 class Options(Struct, frozen=True, kw_only=True):
     """What the client wants made of it."""
 
