@@ -88,13 +88,11 @@ class Telemetry:
         with self._tracer.start_as_current_span(name, context=context, attributes=attributes):
             yield
 
-    def headers(self, fallback: str | None = None) -> dict[str, str]:
-        """Trace context to send along: the current span's, else ``fallback`` (a traceparent)."""
+    def headers(self) -> dict[str, str]:
+        """The current span's context, to send along with a message."""
         carrier: dict[str, str] = {}
         if self._provider is not None:
             self._propagator.inject(carrier)
-            if not carrier and fallback:
-                carrier[TRACEPARENT] = fallback
         return carrier
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:

@@ -1,0 +1,1 @@
+"""The single owner of job state: decides everything, touches no audio."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 from shared.contracts.codec import Decoder, UndecodableError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -68,6 +68,8 @@ class Host(Generic[M, W]):
         self._slots = slots
         self._batch = batch
         self._running: set[asyncio.Task[None]] = set()
+        #: One turn a slot: an injected message takes its turn among those of the mailbox.
+        self._turns = asyncio.Semaphore(slots)
 
     @property
     def busy(self) -> int:
@@ -96,6 +98,16 @@ class Host(Generic[M, W]):
                 task.cancel()
             await asyncio.gather(*leftover, return_exceptions=True)
 
+    async def inject(self, message: M, headers: Mapping[str, str]) -> None:
+        """Handle a message of our own: same turn-taking, same words, nothing to settle."""
+        async with self._turns:
+            await self._answer(message, headers, deliveries=1)
+
+    async def _answer(self, message: M, headers: Mapping[str, str], deliveries: int) -> None:
+        with self._telemetry.received(message, headers):
+            for word in await self._actor.receive(message, deliveries=deliveries):
+                await self._speaker.say(word)
+
     async def _fetch(self, stopping: asyncio.Event) -> Sequence[Delivery]:
         try:
             return await self._mailbox.fetch(self._batch, FETCH_SECONDS)
@@ -121,13 +133,12 @@ class Host(Generic[M, W]):
             return
         alive = asyncio.create_task(self._keep(delivery))
         try:
-            with self._telemetry.received(message, delivery.headers):
-                words = await self._actor.receive(message, deliveries=delivery.deliveries)
-                for word in words:
-                    await self._speaker.say(word)
+            async with self._turns:
+                await self._answer(message, delivery.headers, delivery.deliveries)
             await delivery.ack()
         except asyncio.CancelledError:
-            await delivery.nak()
+            with suppress(ConnectionError):
+                await delivery.nak()
             raise
         except Exception:  # noqa: BLE001 - the one place that catches everything: the message comes again
             self._log.exception("message failed", subject=delivery.subject)

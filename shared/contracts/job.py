@@ -102,6 +102,8 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: Problem | None = None
     #: By unit name (see ``subjects``); only those that have been ordered at least once.
     units: dict[str, Unit] = field(default_factory=dict)
+    #: Attempts up to this one have been swept away: new ones count on from here.
+    attempt_floor: int = 0
     #: Oldest first, at most ``TIMELINE_LIMIT`` long: the first lines and the newest are kept.
     timeline: tuple[Moment, ...] = ()
     #: What the last transition has to say; published after it was stored, again after a crash.

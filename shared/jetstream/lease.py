@@ -76,7 +76,9 @@ class Lease:
         return True
 
     async def _expected(self) -> int:
-        """The revision to replace: our own, or that of a released lease, or none at all."""
+        """The revision to replace: our own (its confirmation may have got lost), or that of a
+        released lease, or none at all.
+        """
         if self._revision:
             return self._revision
         try:
@@ -84,4 +86,5 @@ class Lease:
                 message = await self._js.get_last_msg("KV_leases", self._subject, direct=True)
         except (nats.js.errors.NotFoundError, ConnectionError):
             return 0
-        return 0 if message.data else int(message.seq or 0)
+        ours = message.data in {b"", None, self._holder}
+        return int(message.seq or 0) if ours else 0

@@ -1,0 +1,126 @@
+"""One scheduler's time as the owner: from taking the lease to losing or leaving it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Protocol
+
+from services.scheduler.actor import LeaseLostError
+from shared.jetstream.connection import until_connected
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from structlog.typing import FilteringBoundLogger
+
+    from services.scheduler.actor import Scheduler
+    from services.scheduler.core import Stimulus
+    from services.scheduler.live import LiveProgress
+    from shared.actor.host import Host
+    from shared.actor.mailbox import Speaker
+    from shared.contracts.commands import Reply
+    from shared.contracts.work import Word
+
+#: How often it looks for something to do although nothing has stirred: workers may have gone.
+LOOK_SECONDS: Final = 1.0
+
+
+class Lease(Protocol):
+    """The right to act as the owner."""
+
+    async def acquire(self) -> None:
+        """Wait until it is ours."""
+
+    async def keep(self) -> None:
+        """Renew it until it is lost."""
+
+    async def release(self) -> None:
+        """Let a standby have it."""
+
+
+class Reign:
+    """Stands by, takes over, decides, steps down; again and again until told to stop."""
+
+    def __init__(
+        self,
+        *,
+        lease: Lease,
+        scheduler: Scheduler,
+        new_host: Callable[[], Host[Stimulus, Word | Reply]],
+        speaker: Speaker[Word | Reply],
+        live: LiveProgress,
+        grace: float,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._lease = lease
+        self._scheduler = scheduler
+        self._new_host = new_host
+        self._speaker = speaker
+        self._live = live
+        self._grace = grace
+        self._log = log
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """See ``Part``."""
+        while not stopping.is_set():
+            if not await _first(self._lease.acquire(), stopping):
+                return
+            self._log.info("took over")
+            try:
+                await self._reign(stopping)
+            except* LeaseLostError:
+                self._log.warning("lost the lease")
+            finally:
+                with suppress(ConnectionError):
+                    await self._lease.release()
+
+    async def _reign(self, stopping: asyncio.Event) -> None:
+        over = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            keeper = group.create_task(self._keep_lease())
+            stop = group.create_task(_relay(stopping, over))
+            for word in await until_connected(self._scheduler.take_over, self._log):
+                await self._speaker.say(word)
+            host = self._new_host()
+            decider = group.create_task(self._decide(host, over))
+            await host.run(over, grace=self._grace)
+            for task in (keeper, stop, decider):
+                task.cancel()
+
+    async def _keep_lease(self) -> None:
+        await self._lease.keep()
+        raise LeaseLostError
+
+    async def _decide(self, host: Host[Stimulus, Word | Reply], over: asyncio.Event) -> None:
+        """Tell the scheduler what only it can know: a job's turn, a time that has come."""
+        stirred = self._scheduler.stirred
+        while not over.is_set():
+            pause = self._scheduler.next_due()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(LOOK_SECONDS, pause or LOOK_SECONDS)):
+                    await stirred.wait()
+            stirred.clear()
+            self._live.forget_finished()
+            for decision in self._scheduler.decisions():
+                await host.inject(decision, self._scheduler.trace_of(decision.job_id))
+
+
+async def _first(wanted: Awaitable[None], stopping: asyncio.Event) -> bool:
+    """Whether ``wanted`` came before the stop."""
+    task = asyncio.ensure_future(wanted)
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if task.done():
+        await task
+        return True
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    return False
+
+
+async def _relay(stopping: asyncio.Event, over: asyncio.Event) -> None:
+    await stopping.wait()
+    over.set()

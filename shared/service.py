@@ -1,0 +1,162 @@
+"""A service's process: its parts run until a signal, then stop in order.
+
+Every service is a handful of parts (hosts, loops, a web server) over shared resources; this
+is the one place that knows about signals, health and exit codes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import sys
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from aiohttp import web
+
+from shared.jetstream.connection import connect
+from shared.settings import ServiceConfig, SettingError, read_settings
+from shared.telemetry import Telemetry, json_log, tracer_provider
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from nats.aio.client import Client
+    from structlog.typing import FilteringBoundLogger
+
+C = TypeVar("C", bound=ServiceConfig)
+C_contra = TypeVar("C_contra", bound=ServiceConfig, contravariant=True)
+
+
+class Part(Protocol):
+    """Something that runs for as long as the service does."""
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Run until ``stopping``; then leave in order."""
+
+
+class Resources:
+    """What wiring builds a service from."""
+
+    def __init__(
+        self, *, name: str, nc: Client, telemetry: Telemetry, log: FilteringBoundLogger
+    ) -> None:
+        #: This process among all others of its kind: a subject token.
+        self.instance = f"{name}-{secrets.token_hex(4)}"
+        self.nc = nc
+        self.telemetry = telemetry
+        self.log = log
+
+    def ready(self) -> bool:
+        """Whether the broker is there."""
+        return bool(self.nc.is_connected)
+
+
+def main(
+    name: str,
+    kind: type[C],
+    assemble: Callable[[C, Resources, contextlib.AsyncExitStack], Awaitable[Sequence[Part]]],
+) -> None:
+    """Run a service until SIGTERM or SIGINT; exit 0 after an orderly stop, 2 on a bad setting."""
+    try:
+        config = read_settings(kind, os.environ)
+    except SettingError as exc:
+        sys.exit(f"{name}: {exc}")
+    asyncio.run(_serve(name, config, assemble))
+
+
+async def _serve(
+    name: str,
+    config: C,
+    assemble: Callable[[C, Resources, contextlib.AsyncExitStack], Awaitable[Sequence[Part]]],
+) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    log = json_log(name, config.log_level)
+    telemetry = Telemetry(name, tracer_provider(name, os.environ))
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(telemetry.close)
+        nc = await _unless(stopping, connect(config.nats_url, f"stembus-{name}", log))
+        if nc is None:
+            return
+        stack.push_async_callback(_close, nc)
+        resources = Resources(name=name, nc=nc, telemetry=telemetry, log=log)
+        parts = await _unless(stopping, assemble(config, resources, stack))
+        if parts is None:
+            return
+        health = Health(resources, config.health_host, config.health_port)
+        log.info("started", instance=resources.instance)
+        async with asyncio.TaskGroup() as group:
+            for part in (health, *parts):
+                group.create_task(part.run(stopping))
+        log.info("stopped")
+
+
+T = TypeVar("T")
+
+
+async def _unless(stopping: asyncio.Event, starting: Awaitable[T]) -> T | None:
+    """What ``starting`` returns, or None if the stop comes first."""
+    start = asyncio.ensure_future(starting)
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if start.done():
+        return start.result()
+    start.cancel()
+    await asyncio.wait({start})
+    return None
+
+
+async def _close(nc: Client) -> None:
+    """Send what is waiting to be sent, if the broker is there, and leave."""
+    if nc.is_connected:
+        with contextlib.suppress(Exception):  # the broker may leave while we say goodbye
+            await nc.flush(timeout=1)
+    await nc.close()
+
+
+class Health:
+    """``/health`` (the loop turns), ``/ready`` (the broker is there) and ``/metrics``."""
+
+    def __init__(self, resources: Resources, host: str, port: int) -> None:
+        self._resources = resources
+        self._host = host
+        self._port = port
+
+    def routes(self) -> list[web.RouteDef]:
+        """The three routes, for a server of one's own or another's."""
+        return [
+            web.get("/health", self._health),
+            web.get("/ready", self._ready),
+            web.get("/metrics", self._metrics),
+        ]
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Serve them until ``stopping``."""
+        app = web.Application()
+        app.add_routes(self.routes())
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, self._host, self._port)
+            await site.start()
+            await stopping.wait()
+        finally:
+            await runner.cleanup()
+
+    async def _health(self, _: web.Request) -> web.Response:  # noqa: RUF029 - a handler is a coroutine
+        return web.json_response({"status": "alive", "instance": self._resources.instance})
+
+    async def _ready(self, _: web.Request) -> web.Response:  # noqa: RUF029 - a handler is a coroutine
+        if self._resources.ready():
+            return web.json_response({"status": "ready"})
+        return web.json_response({"status": "the broker is away"}, status=503)
+
+    async def _metrics(self, _: web.Request) -> web.Response:  # noqa: RUF029 - a handler is a coroutine
+        text = self._resources.telemetry.exposition()
+        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4"})
