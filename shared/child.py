@@ -17,6 +17,7 @@ import os
 import signal
 import struct
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
 
 import msgspec
@@ -27,7 +28,6 @@ from shared.errors import Code, RetryableError, StembusError, TerminalError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
-    from pathlib import Path
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 R = TypeVar("R")
@@ -42,6 +42,8 @@ REQUEST: Final = b"Q"
 FRAME_BYTES: Final = 1 << 20
 #: Longest line of a child's output that is logged.
 LINE_BYTES: Final = 4096
+#: Where ``shared`` and ``services`` are.
+ROOT: Final = str(Path(__file__).resolve().parents[1])
 #: Environment variables that a child inherits; credentials are not among them.
 INHERITED: Final = (
     "PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONWARNINGS",
@@ -84,9 +86,9 @@ class Child(Generic[Q, R]):
         limits: Limits | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Self:
-        """Run ``python -m module`` with ``cwd`` as its folder; see ``INHERITED`` for its environment.
+        """Run ``python -m module`` with ``cwd`` as its folder.
 
-        ``on_line`` gets each line that it prints.
+        Its environment is ``INHERITED`` and ``environment``; ``on_line`` gets each line it prints.
         """
         read_fd, write_fd = os.pipe()
         try:
@@ -105,6 +107,11 @@ class Child(Generic[Q, R]):
                 env={
                     **inherited,
                     **(environment or {}),
+                    # Its folder may hold others' files: modules come from where ours do.
+                    "PYTHONSAFEPATH": "1",
+                    "PYTHONPATH": os.pathsep.join(
+                        filter(None, (ROOT, inherited.get("PYTHONPATH")))
+                    ),
                     "PYTHONUNBUFFERED": "1",
                     "STEMBUS_CHILD_REPORT_FD": str(write_fd),
                     "STEMBUS_CHILD_LIMITS": encode(limits or Limits()).decode(),

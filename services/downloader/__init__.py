@@ -1,0 +1,1 @@
+"""The downloader: a URL or an upload in, a canonical track out."""

@@ -1,0 +1,223 @@
+"""The downloader's one duty: a source in, a canonical track in the blob store out."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from services.downloader.children import Decoder, Fetcher
+from services.downloader.core import TrackRecord, extension_of, megabytes, title_of
+from shared.blobs import (
+    PIECE_BYTES,
+    track_audio_key,
+    track_original_key,
+    track_record_key,
+    upload_key,
+    upload_note_key,
+)
+from shared.contracts.audio import Metadata, Track
+from shared.contracts.facts import Downloaded
+from shared.contracts.live import Activity
+from shared.contracts.request import Upload
+from shared.contracts.work import Stage
+from shared.errors import Code, TerminalError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from services.downloader.messages import Decoded
+    from shared.actor.worker import Report
+    from shared.blobs import BlobStore
+    from shared.contracts.work import DownloadWork
+
+#: Names of scratch folders begin so; the janitor looks for it.
+SCRATCH_PREFIX: Final = "download-"
+
+
+class Shares(NamedTuple):
+    """Where fetching and decoding end, as shares of the whole unit; storing ends at 1."""
+
+    fetched: float
+    decoded: float
+
+
+#: From the internet the download takes longest; an upload is already in the blob store.
+FROM_URL: Final = Shares(0.7, 0.95)
+FROM_UPLOAD: Final = Shares(0.1, 0.85)
+
+
+class Source(NamedTuple):
+    """A source on the local disk."""
+
+    path: Path
+    #: Its extension where its name had a harmless one.
+    extension: str | None
+    metadata: Metadata
+
+
+class Downloader:
+    """Performs ``DownloadWork``."""
+
+    def __init__(
+        self,
+        *,
+        blobs: BlobStore,
+        fetcher: Fetcher,
+        decoder: Decoder,
+        scratch_dir: Path,
+        max_source_bytes: int,
+    ) -> None:
+        self._blobs = blobs
+        self._fetcher = fetcher
+        self._decoder = decoder
+        self._scratch_dir = scratch_dir
+        self._max_source_bytes = max_source_bytes
+
+    async def perform(self, work: DownloadWork, report: Report) -> Downloaded:
+        """Fetch, decode, store; the scratch folder and the children are gone when this returns."""
+        async with _scratch(self._scratch_dir) as folder:
+            shares = FROM_URL if work.source.upload is None else FROM_UPLOAD
+            if work.source.upload is None:
+                source = await self._fetch(work.source.url or "", folder, report, shares)
+            else:
+                source = await self._take(work.source.upload, folder, report, shares)
+            target = folder / "audio.f32"
+            decoded = await self._decode(source.path, target, report, shares)
+            track = Track(
+                id=decoded.digest,
+                frames=decoded.frames,
+                mean=decoded.mean,
+                std=decoded.std,
+                original=decoded.original,
+            )
+            metadata = _completed(source.metadata, decoded)
+            record = TrackRecord(
+                track=track,
+                metadata=metadata,
+                extension=source.extension or extension_of(f"x.{decoded.extension}", "bin"),
+            )
+            await self._store(record, source.path, target, report, shares)
+        return Downloaded(
+            job_id=work.job_id,
+            stage=Stage.DOWNLOAD,
+            unit=work.unit,
+            attempt=work.attempt,
+            track=track,
+            metadata=metadata,
+        )
+
+    async def _fetch(self, url: str, folder: Path, report: Report, shares: Shares) -> Source:
+        report(Activity.FETCHING)
+
+        def moving(received: int, total: int | None, speed: float | None) -> None:
+            fraction = shares.fetched * received / total if total else None
+            note = megabytes(received, total, speed) if received else ""
+            report(Activity.FETCHING, fraction, note)
+
+        fetched = await self._fetcher.fetch(url, folder=folder, moving=moving)
+        path = folder / fetched.name
+        return Source(path, extension_of(fetched.name, "") or None, fetched.metadata)
+
+    async def _take(self, upload: str, folder: Path, report: Report, shares: Shares) -> Source:
+        """An upload, out of the blob store."""
+        report(Activity.FETCHING, 0.0)
+        try:
+            info = await self._blobs.info(upload_key(upload))
+        except ValueError as exc:  # not even a token
+            raise TerminalError(Code.SOURCE_UPLOAD_MISSING, upload[:64]) from exc
+        if info is None:
+            raise TerminalError(Code.SOURCE_UPLOAD_MISSING, upload)
+        if info.size > self._max_source_bytes:
+            raise TerminalError(Code.SOURCE_TOO_LARGE, f"{info.size} bytes")
+        path = folder / "source"
+        received = 0
+        with path.open("wb") as file:
+            async for piece in self._blobs.stream(info.key, 0, info.size):
+                await asyncio.to_thread(file.write, piece)
+                received += len(piece)
+                note = megabytes(received, info.size, None)
+                report(Activity.FETCHING, shares.fetched * received / info.size, note)
+        name = (await self._note(upload)).filename
+        metadata = Metadata(title=title_of(name), extractor="upload")
+        return Source(path, extension_of(name, "") or None, metadata)
+
+    async def _note(self, upload: str) -> Upload:
+        key = upload_note_key(upload)
+        if await self._blobs.info(key) is None:
+            return Upload()
+        try:
+            return msgspec.json.decode(await self._blobs.get(key), type=Upload)
+        except msgspec.MsgspecError:
+            return Upload()  # a title is not worth a failure
+
+    async def _decode(self, path: Path, target: Path, report: Report, shares: Shares) -> Decoded:
+        report(Activity.DECODING, shares.fetched)
+
+        def moving(seconds: float, fraction: float | None) -> None:
+            if fraction is not None:
+                fraction = shares.fetched + (shares.decoded - shares.fetched) * fraction
+            report(Activity.DECODING, fraction, f"{seconds:.0f} s of sound")
+
+        return await self._decoder.decode(path, target=target, moving=moving)
+
+    async def _store(
+        self, record: TrackRecord, original: Path, pcm: Path, report: Report, shares: Shares
+    ) -> None:
+        """Put the track where its hash says, the record last; nothing if it is there already."""
+        report(Activity.STORING, shares.decoded)
+        track = record.track.id
+        if await self._blobs.info(track_record_key(track)) is not None:
+            return
+        total = await asyncio.to_thread(lambda: original.stat().st_size + pcm.stat().st_size)
+        stored = 0
+
+        def moved(size: int) -> None:
+            nonlocal stored
+            stored += size
+            fraction = shares.decoded + (1.0 - shares.decoded) * stored / total
+            report(Activity.STORING, fraction, megabytes(stored, total, None))
+
+        key = track_original_key(track, record.extension)
+        await self._blobs.put_stream(key, _pieces(original, moved))
+        await self._blobs.put_stream(track_audio_key(track), _pieces(pcm, moved))
+        await self._blobs.put(track_record_key(track), msgspec.json.encode(record))
+
+
+def _completed(found: Metadata, decoded: Decoded) -> Metadata:
+    """A site's title is worth more than a file's tags, and those more than an upload's name."""
+    tags_first = found.extractor == "upload"
+    title = (decoded.title or found.title) if tags_first else (found.title or decoded.title)
+    return msgspec.structs.replace(
+        found,
+        title=title,
+        artist=found.artist or decoded.artist,
+        duration=found.duration or Track(id="", frames=decoded.frames, mean=0.0, std=0.0).seconds,
+    )
+
+
+def _new_folder(parent: Path) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=parent)).resolve()
+
+
+async def _pieces(path: Path, moved: Callable[[int], None]) -> AsyncIterator[bytes]:
+    with await asyncio.to_thread(path.open, "rb") as file:
+        while piece := await asyncio.to_thread(file.read, 4 * PIECE_BYTES):
+            yield piece
+            moved(len(piece))
+
+
+@asynccontextmanager
+async def _scratch(parent: Path) -> AsyncIterator[Path]:
+    """A folder of one's own, removed whatever happens.  Gigabytes take a while: in a thread."""
+    folder = await asyncio.to_thread(_new_folder, parent)
+    try:
+        yield folder
+    finally:
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))

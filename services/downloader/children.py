@@ -1,0 +1,163 @@
+"""The parent's end of the two children: starts them, limits them, listens to them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from services.downloader.messages import (
+    Decoded,
+    DecodeReport,
+    DecodeRequest,
+    Decoding,
+    Fetched,
+    Fetching,
+    FetchReport,
+    FetchRequest,
+)
+from shared.child import Child, Limits
+from shared.contracts.audio import FRAME_BYTES, SAMPLE_RATE
+from shared.contracts.codec import Decoder as MessageDecoder
+from shared.errors import Code, RetryableError, StembusError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from services.downloader.config import DownloaderConfig
+
+FETCH_MODULE: Final = "services.downloader.fetch"
+DECODE_MODULE: Final = "services.downloader.decode"
+
+
+class Fetcher(Protocol):
+    """Gets what is at a URL."""
+
+    async def fetch(
+        self,
+        url: str,
+        *,
+        folder: Path,
+        moving: Callable[[int, int | None, float | None], None],
+    ) -> Fetched:
+        """Download into ``folder``; ``moving`` hears of bytes, total bytes, bytes per second."""
+
+
+class Decoder(Protocol):
+    """Makes canonical PCM of a media file."""
+
+    async def decode(
+        self, source: Path, *, target: Path, moving: Callable[[float, float | None], None]
+    ) -> Decoded:
+        """Decode into ``target``; ``moving`` hears of seconds of sound, share of the file."""
+
+
+class ChildFetcher:
+    """A ``Fetcher`` that runs yt-dlp in a child process for each download."""
+
+    def __init__(
+        self,
+        *,
+        config: DownloaderConfig,
+        on_line: Callable[[str], None],
+        deno: str | None = None,
+    ) -> None:
+        """``deno``: path of the only other program that yt-dlp may start; see ``find_deno``."""
+        self._config = config
+        self._on_line = on_line
+        self._deno = deno
+
+    async def fetch(
+        self,
+        url: str,
+        *,
+        folder: Path,
+        moving: Callable[[int, int | None, float | None], None],
+    ) -> Fetched:
+        """See ``Fetcher``.  ``source.stalled`` when nothing moved for too long."""
+        config = self._config
+        request = FetchRequest(
+            url=url,
+            allow_networks=config.allow_networks,
+            max_bytes=config.max_source_bytes,
+            max_seconds=config.max_track_seconds,
+            socket_timeout=config.socket_timeout,
+            deno=self._deno,
+        )
+        child: Child[FetchRequest, FetchReport] = await Child.start(
+            FETCH_MODULE,
+            reports=MessageDecoder(FetchReport),
+            cwd=folder,
+            on_line=self._on_line,
+            limits=Limits(
+                memory_bytes=config.fetch_memory_bytes, file_bytes=config.max_source_bytes
+            ),
+            # Deno keeps what it compiles there, and must not keep it anywhere else.
+            environment={"HOME": str(folder), "DENO_DIR": str(folder / "deno")},
+        )
+        fetched: Fetched | None = None
+        async with child:
+            try:
+                async for said in child.ask(request, silence=config.fetch_silence_seconds):
+                    match said:
+                        case Fetching():
+                            moving(said.received, said.total, said.speed)
+                        case Fetched():
+                            fetched = said
+            except StembusError as exc:
+                if exc.code is not Code.WORKER_TIMED_OUT:
+                    raise
+                detail = f"nothing moved for {config.fetch_silence_seconds:.0f} s"
+                raise RetryableError(Code.SOURCE_STALLED, detail) from exc
+        if fetched is None:
+            raise RetryableError(Code.WORKER_CRASHED, "the download ended without a word")
+        return fetched
+
+
+class ChildDecoder:
+    """A ``Decoder`` that runs FFmpeg's libraries in a child process for each file."""
+
+    def __init__(self, *, config: DownloaderConfig, on_line: Callable[[str], None]) -> None:
+        self._config = config
+        self._on_line = on_line
+
+    async def decode(
+        self, source: Path, *, target: Path, moving: Callable[[float, float | None], None]
+    ) -> Decoded:
+        """See ``Decoder``."""
+        config = self._config
+        # A second more: the child is to notice by itself, and to say so.
+        file_bytes = int((config.max_track_seconds + 1) * SAMPLE_RATE * FRAME_BYTES) + (1 << 20)
+        child: Child[DecodeRequest, DecodeReport] = await Child.start(
+            DECODE_MODULE,
+            reports=MessageDecoder(DecodeReport),
+            cwd=target.parent,
+            on_line=self._on_line,
+            limits=Limits(memory_bytes=config.decode_memory_bytes, file_bytes=file_bytes),
+        )
+        request = DecodeRequest(
+            source=str(source), target=str(target), max_seconds=config.max_track_seconds
+        )
+        decoded: Decoded | None = None
+        async with child:
+            async for said in child.ask(request, silence=config.decode_silence_seconds):
+                match said:
+                    case Decoding():
+                        moving(said.seconds, said.fraction)
+                    case Decoded():
+                        decoded = said
+        if decoded is None:
+            raise RetryableError(Code.WORKER_CRASHED, "the decoder ended without a word")
+        return decoded
+
+
+def find_deno() -> str | None:
+    """The deno executable beside this Python or on the PATH, if there is one.
+
+    YouTube's player is a puzzle in JavaScript; yt-dlp runs it in deno, whose scripts have no
+    access to files or to the network.
+    """
+    beside = shutil.which("deno", path=str(Path(sys.executable).parent))
+    found = beside or shutil.which("deno")
+    return str(Path(found).resolve()) if found else None

@@ -1,0 +1,83 @@
+"""What the downloader and its two children say to each other."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from shared.contracts.audio import Metadata
+
+
+class FetchRequest(Struct, frozen=True, kw_only=True):
+    """Download what is at ``url`` into the child's folder."""
+
+    url: str
+    #: Networks in CIDR notation that may be connected to besides the public internet.
+    allow_networks: tuple[str, ...]
+    #: Bytes of the whole download, all of its fragments together.
+    max_bytes: int
+    #: Seconds of audio; compared with what the site announces.
+    max_seconds: float
+    #: Seconds that one read from the network may take.
+    socket_timeout: float
+    #: Absolute path of a deno executable, or nothing.
+    deno: str | None = None
+
+
+class Fetching(Struct, frozen=True, kw_only=True, tag_field="type", tag="fetching"):
+    """Something moved: bytes, or a step of finding out where they are."""
+
+    #: Bytes that have arrived; 0 while the source is being looked at.
+    received: int = 0
+    #: Bytes in all, as announced or as estimated from the fragments so far; None: unknown.
+    total: int | None = None
+    #: Bytes per second.
+    speed: float | None = None
+
+
+class Fetched(Struct, frozen=True, kw_only=True, tag_field="type", tag="fetched"):
+    """The download is complete."""
+
+    #: The file's name in the child's folder.
+    name: str
+    metadata: Metadata
+
+
+FetchReport = Fetching | Fetched
+
+
+class DecodeRequest(Struct, frozen=True, kw_only=True):
+    """Decode the sound of ``source`` into canonical PCM at ``target``; both absolute paths."""
+
+    source: str
+    target: str
+    max_seconds: float
+
+
+class Decoding(Struct, frozen=True, kw_only=True, tag_field="type", tag="decoding"):
+    """So far."""
+
+    #: Seconds of sound written.
+    seconds: float
+    #: Share of the file that is done, 0 to 1; None where its length is unknown.
+    fraction: float | None = None
+
+
+class Decoded(Struct, frozen=True, kw_only=True, tag_field="type", tag="decoded"):
+    """The whole track."""
+
+    #: BLAKE2b of the PCM, 160 bits, in hex.
+    digest: str
+    frames: int
+    #: Of the mono mix; ``std`` is the unbiased one.
+    mean: float
+    std: float
+    #: ``mp3, 48000 Hz, 2 ch``
+    original: str
+    #: Extension that suits the container.
+    extension: str
+    #: Tags, sanitised.
+    title: str | None = None
+    artist: str | None = None
+
+
+DecodeReport = Decoding | Decoded
