@@ -77,7 +77,7 @@ class BlobStore:
             await obstore.put_async(self._store, key, data)
 
     async def put_stream(self, key: str, pieces: AsyncIterator[bytes]) -> None:
-        """Store what ``pieces`` yields.  If it raises, nothing is stored and the error passes on."""
+        """Store what ``pieces`` yields; if it raises, nothing is stored and the error passes."""
         with _translated(key):
             await obstore.put_async(self._store, key, pieces)
 

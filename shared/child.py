@@ -27,7 +27,7 @@ from shared.contracts.problem import Problem
 from shared.errors import Code, RetryableError, StembusError, TerminalError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 R = TypeVar("R")
@@ -140,7 +140,7 @@ class Child(Generic[Q, R]):
         """Whether it can take a request."""
         return self._process.returncode is None
 
-    async def ask(self, request: Q, *, silence: float) -> AsyncIterator[R]:
+    async def ask(self, request: Q, *, silence: float) -> AsyncGenerator[R, None]:
         """Send ``request`` and yield the child's reports until it is done with it.
 
         Raises what the child raised, or ``worker.crashed`` when it died, or

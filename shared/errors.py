@@ -21,6 +21,7 @@ class Code(StrEnum):
     REQUEST_MALFORMED = "request.malformed"
     REQUEST_TOO_LARGE = "request.too_large"
     REQUEST_UNACCEPTABLE = "request.unacceptable"
+    REQUEST_FORBIDDEN = "request.forbidden"
     ROUTE_NOT_FOUND = "request.no_such_route"
     METHOD_NOT_ALLOWED = "request.method_not_allowed"
     JOB_NOT_FOUND = "job.not_found"
@@ -87,6 +88,10 @@ CATALOGUE: Final[Mapping[Code, Explanation]] = MappingProxyType(
         Code.REQUEST_UNACCEPTABLE: Explanation(
             "The request can't be served in this form",
             "Compare its headers with the examples in the README.",
+        ),
+        Code.REQUEST_FORBIDDEN: Explanation(
+            "The request comes from where this server does not take requests from",
+            "Open the server under one of the names in STEMBUS_ALLOWED_HOSTS.",
         ),
         Code.ROUTE_NOT_FOUND: Explanation(
             "There is nothing at this address",
@@ -198,7 +203,7 @@ CATALOGUE: Final[Mapping[Code, Explanation]] = MappingProxyType(
         ),
         Code.MODEL_WEIGHTS_UNAVAILABLE: Explanation(
             "The model's weights can't be had",
-            "Put them into STEMBUS_MODELS_DIR, go online, or use the model 'dsp', which needs none.",
+            "Put them into STEMBUS_MODELS_DIR, go online, or use 'dsp', which needs none.",
         ),
         Code.MODEL_CHANGED: Explanation(
             "The separators do not all have the same version of this model",

@@ -48,6 +48,7 @@ class Resources:
         self.nc = nc
         self.telemetry = telemetry
         self.log = log
+        self.health = Health(self)
 
     def ready(self) -> bool:
         """Whether the broker is there."""
@@ -88,10 +89,10 @@ async def _serve(
         parts = await _unless(stopping, assemble(config, resources, stack))
         if parts is None:
             return
-        health = Health(resources, config.health_host, config.health_port)
+        watched = HealthServer(resources.health, config.health_host, config.health_port)
         log.info("started", instance=resources.instance)
         async with asyncio.TaskGroup() as group:
-            for part in (health, *parts):
+            for part in (watched, *parts):
                 group.create_task(part.run(stopping))
         log.info("stopped")
 
@@ -123,10 +124,8 @@ async def _close(nc: Client) -> None:
 class Health:
     """``/health`` (the loop turns), ``/ready`` (the broker is there) and ``/metrics``."""
 
-    def __init__(self, resources: Resources, host: str, port: int) -> None:
+    def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._host = host
-        self._port = port
 
     def routes(self) -> list[web.RouteDef]:
         """The three routes, for a server of one's own or another's."""
@@ -136,10 +135,31 @@ class Health:
             web.get("/metrics", self._metrics),
         ]
 
+    async def _health(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "alive", "instance": self._resources.instance})
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        if self._resources.ready():
+            return web.json_response({"status": "ready"})
+        return web.json_response({"status": "the broker is away"}, status=503)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        text = self._resources.telemetry.exposition()
+        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+class HealthServer:
+    """Serves a service's health on a port of its own."""
+
+    def __init__(self, health: Health, host: str, port: int) -> None:
+        self._health = health
+        self._host = host
+        self._port = port
+
     async def run(self, stopping: asyncio.Event) -> None:
         """Serve them until ``stopping``."""
         app = web.Application()
-        app.add_routes(self.routes())
+        app.add_routes(self._health.routes())
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         try:
@@ -148,15 +168,3 @@ class Health:
             await stopping.wait()
         finally:
             await runner.cleanup()
-
-    async def _health(self, _: web.Request) -> web.Response:  # noqa: RUF029 - a handler is a coroutine
-        return web.json_response({"status": "alive", "instance": self._resources.instance})
-
-    async def _ready(self, _: web.Request) -> web.Response:  # noqa: RUF029 - a handler is a coroutine
-        if self._resources.ready():
-            return web.json_response({"status": "ready"})
-        return web.json_response({"status": "the broker is away"}, status=503)
-
-    async def _metrics(self, _: web.Request) -> web.Response:  # noqa: RUF029 - a handler is a coroutine
-        text = self._resources.telemetry.exposition()
-        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4"})

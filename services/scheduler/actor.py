@@ -212,7 +212,8 @@ def _answer(outcome: Changed | Repeated | Stale | Refusal) -> Accepted | Refused
         case Refusal(problem):
             return Refused(problem=problem)
         case Stale(why):
-            raise AssertionError(f"a command is never stale: {why}")
+            message = f"a command is never stale: {why}"
+            raise AssertionError(message)
 
 
 def _times(job: Job) -> Iterable[datetime]:

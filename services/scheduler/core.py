@@ -149,15 +149,15 @@ def _dispatch(job: Job, _: Dispatched, at: Circumstances) -> Outcome:
 
 def _downloaded(job: Job, fact: Downloaded, at: Circumstances) -> Outcome:
     def apply(job: Job) -> Job:
-        return replace(
-            job, phase=Phase.SEPARATION, track=fact.track, metadata=fact.metadata
-        )
+        return replace(job, phase=Phase.SEPARATION, track=fact.track, metadata=fact.metadata)
 
     return _accept(job, fact, at, apply, "downloaded")
 
 
 def _prepared(job: Job, fact: Prepared, at: Circumstances) -> Outcome:
-    return _accept(job, fact, at, lambda job: replace(job, plan=fact.plan), f"model {fact.plan.model}")
+    return _accept(
+        job, fact, at, lambda job: replace(job, plan=fact.plan), f"model {fact.plan.model}"
+    )
 
 
 def _separated(job: Job, fact: Separated, at: Circumstances) -> Outcome:

@@ -34,7 +34,9 @@ class LiveProgress:
         fractions = self._fractions.setdefault(job.id, {})
         if tick.fraction is not None:
             fractions[tick.unit] = (tick.attempt, min(1.0, max(0.0, tick.fraction)))
-        percent = max(reached(job, _current(job, fractions)), job.progress, self._told.get(job.id, 0.0))
+        percent = max(
+            reached(job, _current(job, fractions)), job.progress, self._told.get(job.id, 0.0)
+        )
         self._told[job.id] = percent
         now = datetime.now(UTC)
         return Progress(

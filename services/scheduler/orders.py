@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -21,6 +21,9 @@ from shared.contracts.work import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_NO_TRACK: Final = "only the source can be ordered before there is a track"
+_NO_PLAN: Final = "only the preparation can be ordered before there is a plan"
 
 
 def next_orders(job: Job, window: int, again: tuple[str, ...] = ()) -> tuple[Job, tuple[Work, ...]]:
@@ -53,9 +56,7 @@ def needed(job: Job, window: int) -> Iterator[str]:
 
 
 def _chunks(job: Job, chunks: int, window: int) -> Iterator[str]:
-    out = sum(
-        1 for name, unit in job.units.items() if name.isdigit() and _is_out(unit)
-    )
+    out = sum(1 for name, unit in job.units.items() if name.isdigit() and _is_out(unit))
     for chunk in range(chunks):
         if out >= window:
             return
@@ -87,11 +88,11 @@ def order(job: Job, name: str) -> Work:
     if name == UNIT_SOURCE:
         return DownloadWork(job_id=job.id, attempt=attempt, source=job.source)
     if job.track is None:
-        raise AssertionError(f"unit {name} needs a track")
+        raise AssertionError(_NO_TRACK)
     if name == UNIT_PREPARE:
         return PrepareWork(job_id=job.id, attempt=attempt, options=job.options, track=job.track)
     if job.plan is None:
-        raise AssertionError(f"unit {name} needs a plan")
+        raise AssertionError(_NO_PLAN)
     if name == UNIT_STEMS:
         return FinalizeWork(
             job_id=job.id,

@@ -75,7 +75,7 @@ async def assemble(
         if progress is not None:
             await nc.publish(subject_of(progress), encode(progress))
 
-    async def on_beat(message: Msg) -> None:  # noqa: RUF029 - nats-py awaits it
+    async def on_beat(message: Msg) -> None:
         try:
             fleet.heard(beats.decode(message.data), monotonic())
         except UndecodableError as exc:

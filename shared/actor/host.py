@@ -77,7 +77,7 @@ class Host(Generic[M, W]):
         return len(self._running)
 
     async def run(self, stopping: asyncio.Event, *, grace: float) -> None:
-        """Work until ``stopping``; then finish what fits into ``grace`` seconds, hand back the rest."""
+        """Work until ``stopping``; finish what fits into ``grace`` seconds, hand back the rest."""
         free = asyncio.Semaphore(self._slots)
         try:
             while not stopping.is_set():
@@ -128,7 +128,7 @@ class Host(Generic[M, W]):
         try:
             message = self._decoder.decode(delivery.body)
         except UndecodableError as exc:
-            self._log.error("undecodable message", subject=delivery.subject, reason=str(exc))  # noqa: TRY400 - the reason says all
+            self._log.error("undecodable message", subject=delivery.subject, reason=str(exc))
             await delivery.discard()
             return
         alive = asyncio.create_task(self._keep(delivery))

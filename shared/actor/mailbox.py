@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-W = TypeVar("W", contravariant=True)
+W_contra = TypeVar("W_contra", contravariant=True)
 
 
 class Delivery(Protocol):
@@ -49,8 +49,8 @@ class Mailbox(Protocol):
         """Up to ``limit`` messages; none if nothing came within ``timeout`` seconds."""
 
 
-class Speaker(Protocol[W]):
+class Speaker(Protocol[W_contra]):
     """Says words: returns once they are stored, however long the broker is away."""
 
-    async def say(self, word: W) -> None:
+    async def say(self, word: W_contra) -> None:
         """Publish ``word``; saying the same again changes nothing."""

@@ -13,7 +13,6 @@ from shared.contracts.problem import Problem
 from shared.contracts.request import Options, Source
 from shared.contracts.work import Word
 
-
 #: Lines of a timeline that are kept.
 TIMELINE_LIMIT: Final = 40
 
@@ -111,10 +110,11 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: W3C trace context of the submission, so that one job is one trace even after a restart.
     traceparent: str | None = None
 
-
     @property
     def chunks_done(self) -> int:
         """Number of chunks whose sums are in the blob store."""
         return sum(
-            1 for name, unit in self.units.items() if name.isdigit() and unit.state is UnitState.DONE
+            1
+            for name, unit in self.units.items()
+            if name.isdigit() and unit.state is UnitState.DONE
         )

@@ -17,7 +17,7 @@ class Source(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Upload(Struct, frozen=True, kw_only=True):
-    """What is known of an uploaded file besides its bytes; lies beside it as ``uploads/<id>.json``."""
+    """What is known of an uploaded file; lies beside it as ``uploads/<id>.json``."""
 
     #: The name it had on the sender's machine; from outside: show it as text only.
     filename: str = ""

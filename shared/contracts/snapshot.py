@@ -44,17 +44,23 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     separation: Separation | None
     #: The finished stems, in the order they are shown; empty until the job has completed.
     stems: tuple[StemFile, ...]
+    #: Content address of the finished stems: the same song and options give the same one.
+    result: str | None
     error: Problem | None
     timeline: tuple[Moment, ...]
 
 
 def snapshot(job: Job) -> Snapshot:
     """What a client may know of ``job``."""
-    separation = None if job.plan is None else Separation(
-        model=job.plan.model,
-        stems=job.plan.stems,
-        chunks=job.plan.chunks,
-        chunks_done=job.chunks_done,
+    separation = (
+        None
+        if job.plan is None
+        else Separation(
+            model=job.plan.model,
+            stems=job.plan.stems,
+            chunks=job.plan.chunks,
+            chunks_done=job.chunks_done,
+        )
     )
     return Snapshot(
         id=job.id,
@@ -74,6 +80,7 @@ def snapshot(job: Job) -> Snapshot:
         original=job.track.original if job.track else None,
         separation=separation,
         stems=job.result.stems if job.result else (),
+        result=job.result.id if job.result else None,
         error=job.error,
         timeline=job.timeline,
     )

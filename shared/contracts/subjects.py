@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from shared.contracts.commands import CancelJob, Command, RetryJob, SubmitJob
-from shared.contracts.facts import Fact
+from shared.contracts.facts import Fact, FactBase
 from shared.contracts.live import Beat, Progress, Tick
 from shared.contracts.work import STAGE_OF, Stage, StopOrder, Work
 
@@ -38,19 +38,20 @@ def subject_of(message: Message) -> str:
     """The subject that ``message`` is published on; every message has exactly one."""
     match message:
         case SubmitJob() | CancelJob() | RetryJob():
-            return f"inbox.command.{VERBS[type(message)]}.{token(message.job_id)}"
+            subject = f"inbox.command.{VERBS[type(message)]}.{token(message.job_id)}"
         case Tick():
-            return f"tick.{message.stage}.{token(message.job_id)}"
+            subject = f"tick.{message.stage}.{token(message.job_id)}"
         case Progress():
-            return f"live.progress.{token(message.job_id)}"
+            subject = f"live.progress.{token(message.job_id)}"
         case Beat():
-            return f"worker.{message.stage}.{token(message.worker)}"
+            subject = f"worker.{message.stage}.{token(message.worker)}"
         case StopOrder():
-            return f"control.cancel.{token(message.job_id)}"
-        case _ if type(message) in STAGE_OF:
-            return work_subject(STAGE_OF[type(message)], message.job_id, message.unit)
+            subject = f"control.cancel.{token(message.job_id)}"
+        case FactBase():
+            subject = f"inbox.fact.{message.stage}.{token(message.job_id)}"
         case _:
-            return f"inbox.fact.{message.stage}.{token(message.job_id)}"
+            subject = work_subject(STAGE_OF[type(message)], message.job_id, message.unit)
+    return subject
 
 
 def work_subject(stage: Stage, job_id: str, unit: str) -> str:
@@ -74,7 +75,8 @@ def id_of(message: Command | Fact | Work) -> str:
         case SubmitJob() | RetryJob() | CancelJob():
             # A second cancel or retry is another command, told apart by who waits for its answer.
             return f"{VERBS[type(message)]}.{message.job_id}.{message.reply_to}"
-        case _ if type(message) in STAGE_OF:
-            return f"{message.job_id}.{message.unit}.{message.attempt}"
+        case FactBase():
+            kind = type(message).__name__
+            return f"{message.job_id}.{message.unit}.{message.attempt}.{kind}"
         case _:
-            return f"{message.job_id}.{message.unit}.{message.attempt}.{type(message).__name__}"
+            return f"{message.job_id}.{message.unit}.{message.attempt}"

@@ -36,10 +36,10 @@ async def connect(url: str, name: str, log: FilteringBoundLogger) -> Client:
         # Refused permissions arrive only here: they must be loud.
         log.error("broker error", reason=f"{type(exc).__name__}: {exc}")
 
-    async def on_disconnect() -> None:  # noqa: RUF029 - nats-py awaits it
+    async def on_disconnect() -> None:
         log.warning("broker is away")
 
-    async def on_reconnect() -> None:  # noqa: RUF029 - nats-py awaits it
+    async def on_reconnect() -> None:
         log.info("broker is back")
 
     waiting = False

@@ -40,7 +40,7 @@ class Lease:
 
     async def acquire(self) -> None:
         """Wait until it is ours."""
-        while not await self._write():
+        while not await self._write():  # noqa: ASYNC110 - only asking tells
             await asyncio.sleep(RENEW_SECONDS)
 
     async def keep(self) -> None:
@@ -76,8 +76,9 @@ class Lease:
         return True
 
     async def _expected(self) -> int:
-        """The revision to replace: our own (its confirmation may have got lost), or that of a
-        released lease, or none at all.
+        """The revision to replace: our own, that of a released lease, or none at all.
+
+        Our own may be one that we don't know of: its confirmation may have got lost.
         """
         if self._revision:
             return self._revision

@@ -10,9 +10,9 @@ from nats.js.api import Header
 
 from shared.contracts.codec import encode
 from shared.contracts.commands import Command, Reply
-from shared.contracts.facts import Fact
+from shared.contracts.facts import Fact, FactBase
 from shared.contracts.subjects import id_of, subject_of, waiting_work
-from shared.contracts.work import STAGE_OF, StopOrder, Work
+from shared.contracts.work import StopOrder, Work
 from shared.jetstream.connection import PUBLISH_SECONDS, broker_errors, until_connected
 from shared.jetstream.topology import WORK
 
@@ -55,10 +55,10 @@ class JetStreamSpeaker:
                     await self._nc.publish(word.to, encode(word.answer))
             case StopOrder():
                 await self._stop(word)
-            case _ if type(word) in STAGE_OF:
-                await self._order(word)
-            case _:
+            case FactBase():
                 await self._store(word)
+            case _:
+                await self._order(word)
 
     async def _store(self, message: Command | Fact | Work) -> None:
         headers = {Header.MSG_ID.value: id_of(message), **self._telemetry.headers()}
@@ -90,4 +90,3 @@ class JetStreamSpeaker:
             for waiting in waiting_work(order.job_id):
                 await self._js.purge_stream(WORK, subject=waiting)
             await self._nc.publish(subject_of(order), encode(order))
-

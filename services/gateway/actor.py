@@ -1,0 +1,94 @@
+"""Asks the scheduler: stores a command durably, then waits, briefly, for the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec.structs import replace
+
+from shared.contracts.codec import Decoder, UndecodableError
+from shared.contracts.commands import Accepted, Answer, Command
+from shared.errors import Code, RetryableError
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from structlog.typing import FilteringBoundLogger
+
+    from shared.contracts.problem import Problem
+    from shared.contracts.snapshot import Snapshot
+
+
+class RefusedError(Exception):
+    """The scheduler said no."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.title)
+        self.problem = problem
+
+
+class Inbox(Protocol):
+    """Where commands are stored."""
+
+    async def ask(self, command: Command) -> None:
+        """Store it once; ConnectionError if that can't be done now."""
+
+
+class Asker:
+    """Sends commands and matches the answers to them, over one subscription."""
+
+    def __init__(
+        self, *, nc: Client, inbox: Inbox, answer_seconds: float, log: FilteringBoundLogger
+    ) -> None:
+        self._nc = nc
+        self._inbox = inbox
+        self._answer_seconds = answer_seconds
+        self._log = log
+        self._prefix: str = nc.new_inbox()
+        self._asked = 0
+        self._waiting: dict[str, asyncio.Future[Answer]] = {}
+        self._decoder: Decoder[Answer] = Decoder(Answer)
+
+    async def start(self) -> None:
+        """Listen for answers."""
+        await self._nc.subscribe(f"{self._prefix}.*", cb=self._on_answer)
+
+    async def ask(self, command: Command) -> Snapshot | None:
+        """The job after the command took effect; None if the answer did not come in time.
+
+        With None the command is stored all the same and will be carried out.  Raises
+        ``RefusedError`` if the scheduler refuses, ``service.unavailable`` if the command
+        could not be stored.
+        """
+        self._asked += 1
+        reply_to = f"{self._prefix}.{self._asked}"
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[reply_to] = answer
+        try:
+            await self._store(replace(command, reply_to=reply_to))
+            async with asyncio.timeout(self._answer_seconds):
+                answered = await answer
+        except TimeoutError:
+            return None
+        finally:
+            del self._waiting[reply_to]
+        if isinstance(answered, Accepted):
+            return answered.job
+        raise RefusedError(answered.problem)
+
+    async def _store(self, command: Command) -> None:
+        try:
+            await self._inbox.ask(command)
+        except ConnectionError as exc:
+            raise RetryableError(Code.SERVICE_UNAVAILABLE, "the broker is away") from exc
+
+    async def _on_answer(self, message: Msg) -> None:
+        waiting = self._waiting.get(message.subject)
+        try:
+            answer = self._decoder.decode(message.data)
+        except UndecodableError as exc:
+            self._log.warning("undecodable answer", reason=str(exc))
+            return
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)

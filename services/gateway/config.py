@@ -1,0 +1,26 @@
+"""The gateway's configuration."""
+
+from __future__ import annotations
+
+from shared.settings import ServiceConfig
+
+
+class GatewayConfig(ServiceConfig, frozen=True, kw_only=True):
+    """Beside what every service needs.  /health, /ready and /metrics are on the same port."""
+
+    #: Where it listens; nothing outside this machine gets in unless told otherwise.
+    http_host: str = "127.0.0.1"
+    http_port: int = 8080
+    #: Names that a request's Host header may bear, comma-separated; empty allows all.  Keeps a
+    #: page elsewhere from reaching a local server under a name of its own (DNS rebinding).
+    allowed_hosts: tuple[str, ...] = ()
+    #: Largest upload: an hour of 24-bit stereo at 96 kHz is 2 GB.
+    max_upload_bytes: int = 2 << 30
+    #: Seconds without a byte after which an upload is given up.
+    upload_silence_seconds: float = 60.0
+    #: Seconds to wait for the scheduler's answer before saying "accepted, not yet there" (202).
+    answer_seconds: float = 3.0
+    #: Live connections at once; each costs some 20 KiB.
+    max_streams: int = 2000
+    #: Seconds that one write to a live connection may take; a stalled client is let go.
+    stream_stall_seconds: float = 30.0

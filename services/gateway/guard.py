@@ -1,0 +1,53 @@
+"""Who may ask: keeps other sites' pages in a user's browser away from a local server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from shared.errors import Code, TerminalError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from aiohttp.typedefs import Handler, Middleware
+
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+#: The page's own modules and pictures, stems and thumbnails; nothing inline, nothing framed.
+_PAGE_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+    " img-src 'self' https: http: data:; media-src 'self' blob:; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS: Final = {
+    "Content-Security-Policy": _PAGE_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def middleware(allowed_hosts: Collection[str]) -> Middleware:
+    """Refuses a foreign Host (DNS rebinding) and, for what changes something, a foreign Origin."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        host = urlsplit(f"//{request.host}").hostname or ""
+        if allowed_hosts and host not in allowed_hosts:
+            raise TerminalError(Code.REQUEST_FORBIDDEN, f"Host: {host[:100]}")
+        origin = request.headers.get("Origin")
+        if request.method not in _READING and origin is not None:
+            asked = urlsplit(origin)
+            if asked.netloc != request.host:
+                raise TerminalError(Code.REQUEST_FORBIDDEN, f"Origin: {origin[:100]}")
+        return await handler(request)
+
+    return guard
+
+
+async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """What every answer tells the browser to keep to."""
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)

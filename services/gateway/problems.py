@@ -1,0 +1,115 @@
+"""Failures over HTTP: RFC 9457 problem documents, with the status each code stands for."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+from msgspec import Struct
+
+from services.gateway.actor import RefusedError
+from shared.contracts.codec import encode
+from shared.contracts.problem import Problem
+from shared.errors import Code, StembusError, TerminalError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp.typedefs import Handler, Middleware
+    from structlog.typing import FilteringBoundLogger
+
+#: Codes that a request can be answered with; any other is about a job, not about a request.
+STATUS: Final[Mapping[Code, int]] = MappingProxyType(
+    {
+        Code.REQUEST_MALFORMED: 400,
+        Code.REQUEST_FORBIDDEN: 403,
+        Code.ROUTE_NOT_FOUND: 404,
+        Code.JOB_NOT_FOUND: 404,
+        Code.STEM_NOT_FOUND: 404,
+        Code.BLOB_MISSING: 404,
+        Code.METHOD_NOT_ALLOWED: 405,
+        Code.JOB_WRONG_STATE: 409,
+        Code.JOB_EXISTS: 409,
+        Code.REQUEST_TOO_LARGE: 413,
+        Code.REQUEST_UNACCEPTABLE: 415,
+        Code.RANGE_NOT_SATISFIABLE: 416,
+        Code.SOURCE_NOT_A_URL: 422,
+        Code.SOURCE_SCHEME: 422,
+        Code.SOURCE_EMPTY: 422,
+        Code.SOURCE_UPLOAD_MISSING: 422,
+        Code.MODEL_UNKNOWN: 422,
+        Code.MODEL_NO_SUCH_STEM: 422,
+        Code.SERVICE_UNAVAILABLE: 503,
+        Code.STORAGE_UNAVAILABLE: 503,
+        Code.STORAGE_FULL: 507,
+    }
+)
+#: What aiohttp itself refuses, in our words.
+_OF_AIOHTTP: Final = MappingProxyType(
+    {
+        404: Code.ROUTE_NOT_FOUND,
+        405: Code.METHOD_NOT_ALLOWED,
+        413: Code.REQUEST_TOO_LARGE,
+        415: Code.REQUEST_UNACCEPTABLE,
+    }
+)
+
+
+class Document(Struct, frozen=True, kw_only=True):
+    """The body of an error answer: RFC 9457's members, and ours."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: Code
+    hint: str
+    retryable: bool
+
+
+def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> web.Response:
+    """The answer that says ``problem``."""
+    status = STATUS.get(problem.code, 500)
+    document = Document(
+        type=f"urn:stembus:{problem.code.value}",
+        title=problem.title,
+        status=status,
+        detail=problem.detail,
+        code=problem.code,
+        hint=problem.hint,
+        retryable=problem.retryable,
+    )
+    more = {"Retry-After": "5"} if status == STATUS[Code.SERVICE_UNAVAILABLE] else {}
+    return web.Response(
+        status=status,
+        body=encode(document),
+        content_type="application/problem+json",
+        headers={**more, **(headers or {})},
+    )
+
+
+def middleware(log: FilteringBoundLogger) -> Middleware:
+    """Turns every failure into a problem document; the gateway's one place that catches all."""
+
+    @web.middleware
+    async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except StembusError as exc:
+            return answer(Problem.of(exc))
+        except RefusedError as exc:
+            return answer(exc.problem)
+        except web.HTTPException as exc:
+            if exc.status < 400:  # noqa: PLR2004 - a redirect is no failure
+                raise
+            code = _OF_AIOHTTP.get(exc.status, Code.REQUEST_MALFORMED)
+            allow = {"Allow": exc.headers["Allow"]} if "Allow" in exc.headers else {}
+            return answer(Problem.of(TerminalError(code, exc.reason)), allow)
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception:  # a bug: the client gets a code, the log the traceback
+            log.exception("request failed", method=request.method, path=request.path)
+            return answer(Problem.of(TerminalError(Code.INTERNAL)))
+
+    return problems

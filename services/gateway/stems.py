@@ -1,0 +1,102 @@
+"""Finished stems and their peaks: bytes out of the blob store, whole or by range."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from aiohttp import web
+
+from services.gateway.core import byte_range
+from shared.blobs import peaks_key, stem_key
+from shared.contracts.audio import AudioFormat
+from shared.errors import Code, TerminalError
+
+if TYPE_CHECKING:
+    from services.gateway.jobs import Jobs
+    from shared.blobs import BlobInfo, BlobStore
+    from shared.contracts.snapshot import Snapshot
+
+_TYPES: Final = {
+    AudioFormat.FLAC: "audio/flac",
+    AudioFormat.WAV: "audio/wav",
+    AudioFormat.MP3: "audio/mpeg",
+    AudioFormat.OPUS: "audio/ogg",
+    AudioFormat.M4A: "audio/mp4",
+}
+#: Stems never change: they lie under the hash of what made them.
+_CACHE: Final = "private, max-age=86400, immutable"
+
+
+class Stems:
+    """Handlers of ``/v1/jobs/{id}/stems/…`` and ``/v1/jobs/{id}/peaks.json``."""
+
+    def __init__(self, *, jobs: Jobs, blobs: BlobStore) -> None:
+        self._jobs = jobs
+        self._blobs = blobs
+
+    async def stem(self, request: web.Request) -> web.StreamResponse:
+        """``GET /v1/jobs/{id}/stems/{stem}.{ext}``; ``?download=1`` names the file to save."""
+        job = self._jobs.snapshot(request.match_info["job_id"])
+        name, extension = request.match_info["stem"], request.match_info["extension"]
+        made = {stem.name for stem in job.stems}
+        if job.result is None or name not in made or extension != job.options.format:
+            raise TerminalError(Code.STEM_NOT_FOUND, f"{name}.{extension}"[:100])
+        headers = {"Content-Type": _TYPES[job.options.format]}
+        if request.query.get("download"):
+            headers["Content-Disposition"] = _disposition(job, name)
+        return await self._send(request, stem_key(job.result, name, extension), headers)
+
+    async def peaks(self, request: web.Request) -> web.StreamResponse:
+        """``GET /v1/jobs/{id}/peaks.json``: the stems' waveforms."""
+        job = self._jobs.snapshot(request.match_info["job_id"])
+        if job.result is None:
+            raise TerminalError(Code.STEM_NOT_FOUND, "peaks.json")
+        return await self._send(
+            request, peaks_key(job.result), {"Content-Type": "application/json"}
+        )
+
+    async def _send(
+        self, request: web.Request, key: str, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        info = await self._blobs.info(key)
+        if info is None:
+            raise TerminalError(Code.BLOB_MISSING, key)
+        tag = f'"{info.etag.strip(chr(34))}"'
+        headers |= {"ETag": tag, "Accept-Ranges": "bytes", "Cache-Control": _CACHE}
+        if tag in _tags(request.headers.get("If-None-Match", "")):
+            return web.Response(status=304, headers={"ETag": tag, "Cache-Control": _CACHE})
+        asked = _asked_range(request, info, tag)
+        start, end = asked or (0, info.size)
+        if asked:
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{info.size}"
+        headers["Content-Length"] = str(end - start)
+        response = web.StreamResponse(status=206 if asked else 200, headers=headers)
+        await response.prepare(request)
+        if request.method != "HEAD":
+            async for piece in self._blobs.stream(key, start, end):
+                await response.write(piece)
+        await response.write_eof()
+        return response
+
+
+def _asked_range(request: web.Request, info: BlobInfo, tag: str) -> tuple[int, int] | None:
+    """The range to send; a condition on another version of the file asks for all of it."""
+    if request.headers.get("If-Range", tag) != tag:
+        return None
+    return byte_range(request.headers.get("Range"), info.size)
+
+
+def _tags(header: str) -> set[str]:
+    return {tag.strip().removeprefix("W/") for tag in header.split(",")}
+
+
+def _disposition(job: Snapshot, stem: str) -> str:
+    """A file name made of what the song is called; from outside, so quoted with care."""
+    about = job.metadata
+    song = " - ".join(part for part in (about and about.artist, about and about.title) if part)
+    name = f"{song or job.id} ({stem}).{job.options.format}"
+    name = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "_", name).strip(". ")[:200]
+    plain = name.encode("ascii", "replace").decode().replace("?", "_")
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

@@ -1,0 +1,104 @@
+"""Uploads: a file's bytes go through to the blob store as they come, never whole in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import BodyPartReader, web
+from msgspec import Struct
+
+from shared.blobs import upload_key, upload_note_key
+from shared.contracts.codec import encode
+from shared.contracts.request import Upload
+from shared.errors import Code, RetryableError, TerminalError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import StreamReader
+
+    from shared.blobs import BlobStore
+
+#: Bytes read from a connection at once.
+PIECE_BYTES: Final = 256 << 10
+MAX_FILENAME: Final = 255
+ID_BYTES: Final = 16
+
+
+class Uploaded(Struct, frozen=True):
+    """The body of the answer: ``upload`` goes into a job's source."""
+
+    upload: str
+    bytes: int
+    filename: str
+
+
+class Uploads:
+    """Handler of ``POST /v1/uploads``."""
+
+    def __init__(self, *, blobs: BlobStore, max_bytes: int, silence_seconds: float) -> None:
+        self._blobs = blobs
+        self._max_bytes = max_bytes
+        self._silence_seconds = silence_seconds
+
+    async def upload(self, request: web.Request) -> web.Response:
+        """Take the body (or a form's first file) as a file; 201 with the upload's id."""
+        if (request.content_length or 0) > self._max_bytes:
+            raise self._too_large()
+        part: BodyPartReader | StreamReader = request.content
+        filename = request.query.get("filename", "")
+        if request.content_type == "multipart/form-data":
+            part = await self._file_of_form(request)
+            filename = part.filename or filename
+        upload = secrets.token_hex(ID_BYTES)
+        counted = _Counted()
+        await self._blobs.put_stream(upload_key(upload), self._pieces(part, counted))
+        if counted.bytes == 0:
+            await self._blobs.delete([upload_key(upload)])
+            raise TerminalError(Code.SOURCE_EMPTY, filename[:MAX_FILENAME])
+        note = Upload(filename=filename[:MAX_FILENAME], bytes=counted.bytes)
+        await self._blobs.put(upload_note_key(upload), encode(note))
+        body = Uploaded(upload, counted.bytes, note.filename)
+        return web.Response(status=201, body=encode(body), content_type="application/json")
+
+    @staticmethod
+    async def _file_of_form(request: web.Request) -> BodyPartReader:
+        try:
+            reader = await request.multipart()
+            while (part := await reader.next()) is not None:
+                if isinstance(part, BodyPartReader) and part.filename is not None:
+                    return part
+        except (ValueError, AssertionError) as exc:
+            raise TerminalError(Code.REQUEST_MALFORMED, f"form: {exc}") from exc
+        raise TerminalError(Code.REQUEST_MALFORMED, "the form has no file")
+
+    async def _pieces(
+        self, part: BodyPartReader | StreamReader, counted: _Counted
+    ) -> AsyncIterator[bytes]:
+        while True:
+            try:
+                async with asyncio.timeout(self._silence_seconds):
+                    if isinstance(part, BodyPartReader):
+                        piece = await part.read_chunk(PIECE_BYTES)
+                    else:
+                        piece = await part.read(PIECE_BYTES)
+            except TimeoutError as exc:
+                raise RetryableError(Code.SOURCE_STALLED, "the upload stopped") from exc
+            if not piece:
+                return
+            counted.bytes += len(piece)
+            if counted.bytes > self._max_bytes:
+                raise self._too_large()
+            yield piece
+
+    def _too_large(self) -> TerminalError:
+        return TerminalError(Code.REQUEST_TOO_LARGE, f"at most {self._max_bytes} bytes")
+
+
+class _Counted:
+    """How many bytes have come so far."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
