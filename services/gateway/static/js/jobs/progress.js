@@ -1,0 +1,73 @@
+// @ts-check
+/** How far a job is: three steps, and one line that becomes four where the song comes apart. */
+
+import { freshId, h, setData, setText, svg } from "../dom.js";
+import { activityWords, timeLeft } from "../format.js";
+import { icon } from "../icons.js";
+
+/** @type {[import("../types.js").Phase, string][]} */
+const STEPS = [["download", "Download"], ["separation", "Separation"], ["finalization", "Finishing"]];
+
+/** The song's line in a box of 100 × 16: it splits at 30, where separation begins. */
+const LINES = [
+  ["line-in", "M0 8H28"],
+  ["stem-vocals", "M28 8C31 8 31 1.5 34 1.5H100"],
+  ["stem-drums", "M28 8C31 8 31 5.8 34 5.8H100"],
+  ["stem-bass", "M28 8C31 8 31 10.2 34 10.2H100"],
+  ["stem-other", "M28 8C31 8 31 14.5 34 14.5H100"],
+];
+
+export class ProgressView {
+  /** @type {HTMLElement[]} */
+  #steps;
+  #percent = h("span", { class: "percent" });
+  #doing = h("span", { class: "doing" });
+  #left = h("span", { class: "left" });
+  #bar;
+
+  constructor() {
+    this.#steps = STEPS.map(([phase, label]) =>
+      h("li", { class: "step", "data-phase": phase }, h("span", { class: "step-dot" }, icon("check")), label));
+    const id = freshId("progress");
+    this.#bar = h("div", { class: "bar", id, role: "progressbar", "aria-label": "Progress", "aria-valuemin": 0, "aria-valuemax": 100 },
+      lines("bar-track"), lines("bar-fill"), h("span", { class: "bar-head" }));
+    this.element = h("div", { class: "progress", "data-testid": "progress" },
+      h("ol", { class: "steps" }, ...this.#steps),
+      this.#percent,
+      this.#bar,
+      h("p", { class: "status-line" }, this.#doing, this.#left));
+  }
+
+  /** @param {import("../store.js").Entry} entry @param {number} now */
+  update({ job, progress, live }, now) {
+    const at = STEPS.findIndex(([phase]) => phase === job.phase);
+    const running = job.status === "processing";
+    this.#steps.forEach((step, index) => {
+      const state = index < at ? "done" : index === at ? (running ? "active" : "stopped") : "ahead";
+      setData(step, "state", state);
+      if (state === "active") step.setAttribute("aria-current", "step");
+      else step.removeAttribute("aria-current");
+    });
+    this.#bar.style.setProperty("--at", `${progress}%`);
+    this.#bar.setAttribute("aria-valuenow", String(Math.round(progress)));
+    setText(this.#percent, `${Math.floor(progress)} %`);
+    setText(this.#doing, running ? doing(job, live) : "");
+    setText(this.#left, running ? timeLeft(live?.eta ?? job.eta, now) : "");
+    setData(this.element, "running", running ? "" : null);
+  }
+}
+
+/** @param {import("../types.js").Snapshot} job @param {import("../types.js").Progress|null} live */
+function doing(job, live) {
+  if (live) return [activityWords(live.activity), live.note].filter(Boolean).join(", ");
+  if (job.error) return `Trying again: ${job.error.title}`;
+  const parts = job.separation;
+  if (job.phase === "separation" && parts) return `${parts.chunks_done} of ${parts.chunks} parts done`;
+  return job.timeline.at(-1)?.note || "Waiting for a worker";
+}
+
+/** @param {string} className */
+function lines(className) {
+  return svg("svg", { class: className, viewBox: "0 0 100 16", preserveAspectRatio: "none", "aria-hidden": "true", focusable: "false" },
+    ...LINES.map(([name, d]) => svg("path", { class: name, d })));
+}

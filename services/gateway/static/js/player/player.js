@@ -1,0 +1,280 @@
+// @ts-check
+/** The mixer of one finished job. */
+
+import * as api from "../api.js";
+import { h, setData, setText } from "../dom.js";
+import { stemLabel, titleOf } from "../format.js";
+import { engineFor } from "./engine.js";
+import { listenToKeys } from "./keys.js";
+import { Lane } from "./lane.js";
+import * as mixing from "./mix.js";
+import { scrub } from "./scrub.js";
+import { Transport } from "./transport.js";
+import { UnplayableError } from "./unplayable.js";
+import { peaksOf } from "./waveform.js";
+
+/** @typedef {import("../types.js").Snapshot} Snapshot */
+/** @typedef {import("./mix.js").Channel} Channel */
+
+/** Milliseconds between two updates of what assistive software and tests read. */
+const REPORT_MS = 100;
+const FALLBACK_POINTS = 1000;
+/** The shortest part that is worth looping, in seconds. */
+const SHORTEST_LOOP = 0.3;
+
+export class Player {
+  #job;
+  #abort = new AbortController();
+  #lanes;
+  #transport;
+  #engine;
+  /** @type {Channel[]} */
+  #mix;
+  /** @type {import("./engine.js").Span|null} */
+  #loop = null;
+  #note = h("p", { class: "player-note quiet", role: "status", "data-testid": "player-note" });
+  #frame = 0;
+  #reported = 0;
+  /** Names that were asked of the engine. @type {Set<string>} */
+  #asked = new Set();
+
+  /** @param {Snapshot} job @param {AudioContext} context */
+  constructor(job, context) {
+    this.#job = job;
+    const names = job.stems.map((stem) => stem.name);
+    this.#mix = mixing.initialMix(names);
+    this.#engine = engineFor({
+      context,
+      seconds: job.seconds ?? 0,
+      stems: job.stems.map((stem) => ({ name: stem.name, bytes: stem.bytes, url: api.stemUrl(job, stem.name) })),
+      onchange: () => this.#sync(),
+      onload: (share) => this.#loading(share),
+    });
+    this.#fitLimit();
+    this.#lanes = job.stems.map((stem) => new Lane(stem, api.stemUrl(job, stem.name, true), {
+      mute: (name) => this.#remix(mixing.toggleMute(this.#mix, name)),
+      solo: (name) => this.#remix(mixing.toggleSolo(this.#mix, name)),
+      level: (name, level) => this.#remix(mixing.setLevel(this.#mix, name, level)),
+    }));
+    this.#transport = new Transport(mixing.presetsFor(names), {
+      toggle: () => this.#toggle(),
+      seek: (seconds) => this.#seek(seconds),
+      loop: () => this.#toggleLoop(),
+      master: (gain) => this.#engine.setMaster(gain),
+      preset: (preset) => this.#remix(mixing.applyPreset(this.#mix, preset)),
+    });
+    this.element = this.#build(names);
+  }
+
+  /** @param {string[]} names */
+  #build(names) {
+    const both = mixing.hasBoth(names);
+    const lanes = h("div", { class: "lanes" });
+    for (const lane of [...this.#lanes].sort((a, b) => Number(a.name === mixing.INSTRUMENTAL) - Number(b.name === mixing.INSTRUMENTAL))) {
+      if (both && lane.name === mixing.INSTRUMENTAL) {
+        lanes.append(h("p", { class: "lane-divider quiet" }, "All instruments in one track, instead of the single ones"));
+      }
+      lanes.append(lane.element);
+    }
+    scrub(lanes, {
+      seek: (share) => this.#seek(share * this.#engine.duration),
+      span: (start, end, done) => this.#span(start, end, done),
+    });
+    return h("section", {
+      class: "player", "aria-label": `Mixer for ${titleOf(this.#job)}`,
+      "data-testid": "player", "data-state": "loading", "data-engine": this.#engine.kind, "data-position": "0.00",
+    }, this.#transport.element, this.#transport.presets, lanes, this.#note);
+  }
+
+  /** Fetch what is heard first. */
+  async open() {
+    listenToKeys({
+      toggle: () => this.#toggle(),
+      nudge: (seconds) => this.#seek(this.#engine.position + seconds),
+      start: () => this.#seek(0),
+      loop: () => this.#toggleLoop(),
+    }, this.#abort.signal);
+    this.#drawMix();
+    this.#place();
+    this.#loading(0);
+    const peaks = this.#drawPeaks();
+    try {
+      await this.#prepare();
+    } catch (error) {
+      if (!this.#abort.signal.aborted) this.#unplayable(error);
+      return;
+    }
+    if (this.#abort.signal.aborted) return;
+    setText(this.#note, this.#engine.kind === "stream"
+      ? `A long track: its stems are streamed, up to ${this.#engine.limit} at once.`
+      : "");
+    setData(this.element, "duration", this.#engine.duration.toFixed(2));
+    this.#sync();
+    await peaks;
+  }
+
+  dispose() {
+    this.#abort.abort();
+    cancelAnimationFrame(this.#frame);
+    this.#engine.dispose();
+    for (const lane of this.#lanes) lane.dispose();
+    this.element.remove();
+  }
+
+  /** More can't be heard than the engine can carry: begin with the fewest that make the song. */
+  #fitLimit() {
+    const heard = this.#mix.filter((channel) => !channel.muted);
+    if (heard.length <= this.#engine.limit) return;
+    const whole = new Set([mixing.VOCALS, mixing.INSTRUMENTAL]);
+    const pair = this.#mix.filter((channel) => whole.has(channel.name)).length === whole.size;
+    const first = new Set(heard.slice(0, this.#engine.limit).map((channel) => channel.name));
+    this.#mix = this.#mix.map((channel) => ({ ...channel, muted: !(pair ? whole : first).has(channel.name) }));
+  }
+
+  /** Load the stems that are heard and not there yet. */
+  async #prepare() {
+    const gains = mixing.gains(this.#mix);
+    for (const [name, gain] of gains) this.#engine.setGain(name, gain);
+    const missing = [...gains].filter(([name, gain]) => gain > 0 && !this.#asked.has(name)).map(([name]) => name);
+    if (!missing.length) return;
+    for (const name of missing) this.#asked.add(name);
+    const lanes = this.#lanes.filter((lane) => missing.includes(lane.name));
+    for (const lane of lanes) lane.loading(true);
+    try {
+      await this.#engine.prepare(missing);
+    } catch (error) {
+      for (const name of missing) this.#asked.delete(name);
+      throw error;
+    } finally {
+      for (const lane of lanes) lane.loading(false);
+    }
+  }
+
+  /** @param {Channel[]} mix */
+  #remix(mix) {
+    const heard = [...mixing.gains(mix).values()].filter((gain) => gain > 0).length;
+    if (heard > this.#engine.limit) {
+      setText(this.#note, `In a track this long, ${this.#engine.limit} stems can be heard at once. Mute another one first.`);
+      return;
+    }
+    this.#mix = mix;
+    this.#drawMix();
+    if (this.#state === "unplayable") return;
+    this.#prepare().catch((error) => {
+      if (!this.#abort.signal.aborted) setText(this.#note, `That stem can't be loaded: ${error.message}`);
+    });
+  }
+
+  #drawMix() {
+    const gains = mixing.gains(this.#mix);
+    for (const channel of this.#mix) {
+      this.#lanes.find((lane) => lane.name === channel.name)?.update(channel, (gains.get(channel.name) ?? 0) > 0);
+    }
+    this.#transport.preset(mixing.presetOf(this.#mix));
+  }
+
+  async #drawPeaks() {
+    try {
+      const { stems } = await api.peaks(this.#job.id, this.#abort.signal);
+      for (const lane of this.#lanes) lane.waveform.show(stems[lane.name] ?? []);
+    } catch {
+      // The waveforms are a comfort: measure what has been decoded, and play on.
+      await this.#prepare().catch(() => undefined);
+      for (const lane of this.#lanes) {
+        const buffer = this.#engine.buffer(lane.name);
+        if (buffer) lane.waveform.show(peaksOf(buffer, FALLBACK_POINTS));
+      }
+    }
+  }
+
+  async #toggle() {
+    if (this.#state === "loading" || this.#state === "unplayable") return;
+    if (this.#engine.playing) this.#engine.pause();
+    else await this.#engine.play();
+  }
+
+  /** @param {number} seconds */
+  #seek(seconds) {
+    if (this.#loop && (seconds < this.#loop.start || seconds >= this.#loop.end)) this.#setLoop(null);
+    this.#engine.seek(seconds);
+    this.#place();
+  }
+
+  #toggleLoop() {
+    this.#setLoop(this.#loop ? null : { start: 0, end: this.#engine.duration });
+  }
+
+  /** @param {number} start @param {number} end shares of the track @param {boolean} done */
+  #span(start, end, done) {
+    const { duration } = this.#engine;
+    if ((end - start) * duration < SHORTEST_LOOP) return;
+    this.#drawLoop({ start: start * duration, end: end * duration });
+    if (done) this.#setLoop({ start: start * duration, end: end * duration });
+  }
+
+  /** @param {import("./engine.js").Span|null} span */
+  #setLoop(span) {
+    this.#loop = span;
+    this.#engine.setLoop(span);
+    this.#transport.looping(span !== null);
+    this.#drawLoop(span);
+    this.#place();
+  }
+
+  /** @param {import("./engine.js").Span|null} span */
+  #drawLoop(span) {
+    const { duration } = this.#engine;
+    const part = span && (span.start > 0 || span.end < duration) ? span : null;
+    setData(this.element, "loop", part ? "part" : span ? "whole" : null);
+    this.element.style.setProperty("--loop-start", `${((part?.start ?? 0) / duration) * 100}%`);
+    this.element.style.setProperty("--loop-end", `${((part?.end ?? 0) / duration) * 100}%`);
+  }
+
+  get #state() {
+    return this.element.dataset.state;
+  }
+
+  /** Show what the engine does, and follow it while it plays. */
+  #sync() {
+    if (this.#abort.signal.aborted || !this.element || this.#state === "unplayable") return;
+    const { playing, stalled } = this.#engine;
+    const before = this.#state;
+    setData(this.element, "state", playing ? "playing" : before === "loading" ? "ready" : "paused");
+    setData(this.element, "stalled", stalled ? "" : null);
+    this.#transport.playing(playing);
+    cancelAnimationFrame(this.#frame);
+    this.#place();
+    if (playing) this.#follow();
+  }
+
+  #follow() {
+    this.#frame = requestAnimationFrame(() => {
+      this.#place();
+      if (this.#engine.playing) this.#follow();
+    });
+  }
+
+  #place() {
+    const { position, duration } = this.#engine;
+    this.element.style.setProperty("--at", `${duration ? (position / duration) * 100 : 0}%`);
+    const now = performance.now();
+    if (this.#engine.playing && now - this.#reported < REPORT_MS) return;
+    this.#reported = now;
+    setData(this.element, "position", position.toFixed(2));
+    this.#transport.place(position, duration);
+  }
+
+  /** @param {number} share */
+  #loading(share) {
+    if (this.#state === "loading") setText(this.#note, `Loading the stems, ${Math.round(share * 100)} %`);
+  }
+
+  /** @param {unknown} error */
+  #unplayable(error) {
+    setData(this.element, "state", "unplayable");
+    const format = this.#job.options.format.toUpperCase();
+    setText(this.#note, error instanceof UnplayableError
+      ? `This browser can't play these ${format} files. Every stem can still be downloaded.`
+      : `The stems can't be loaded (${error instanceof Error ? error.message : error}). They can still be downloaded: ${this.#job.stems.map((stem) => stemLabel(stem.name)).join(", ")}.`);
+  }
+}
