@@ -1,0 +1,1 @@
+"""The separator: chunks of a track to weighted sums, and these to encoded stems."""

@@ -1,0 +1,219 @@
+"""The separator's two performers: works in, facts out.  Neither computes; their children do."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+from services.separator.children import answer
+from services.separator.core import chunk_advance
+from services.separator.messages import (
+    ChunkStored,
+    DescribeModels,
+    EncodeStems,
+    EngineRequest,
+    ModelsDescribed,
+    PrepareTrack,
+    SeparateChunk,
+    StemsEncoded,
+    TrackPrepared,
+)
+from shared.blobs import chunk_key, work_prefix
+from shared.contracts.facts import Fact, Finalized, Prepared, Separated
+from shared.contracts.work import FinalizeWork, PrepareWork, SeparateWork, Stage, SweepWork
+from shared.errors import StembusError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from services.separator.children import Engines, Helper
+    from shared.actor.worker import Report
+    from shared.contracts.live import Activity, ModelOffer
+
+    Log = Callable[[str], None]
+
+#: Weight of the newest measurement in a model's speed.
+_NEWEST: Final = 0.3
+
+T = TypeVar("T")
+
+
+def _unheard(activity: Activity, fraction: float | None = None, note: str = "") -> None:
+    """A report that nobody waits for."""
+
+
+class Blobs(Protocol):
+    """What of the blob store the finalizer itself uses."""
+
+    async def delete_prefix(self, prefix: str) -> int:
+        """Remove everything under ``prefix``."""
+
+
+class Separator:
+    """Takes ``PrepareWork`` and ``SeparateWork``."""
+
+    def __init__(
+        self,
+        *,
+        engines: Engines,
+        silence: float,
+        clock: Callable[[], float],
+        log: Log,
+        offers: tuple[ModelOffer, ...] = (),
+    ) -> None:
+        self._engines = engines
+        self._silence = silence
+        self._clock = clock
+        self._log = log
+        self._offers = offers
+        self._speeds: dict[str, float] = {}
+        self._device = "cpu"
+
+    @property
+    def device(self) -> str:
+        """The engines' torch device, as far as they have said."""
+        return self._device
+
+    @property
+    def speeds(self) -> dict[str, float]:
+        """Seconds of audio per second of wall time in one slot, by model; the newest first."""
+        return dict(reversed(self._speeds.items()))
+
+    def offers(self) -> tuple[ModelOffer, ...]:
+        """The models that can be asked for, as the engine last described them.
+
+        Until it has, what was given at construction.
+        """
+        return self._offers
+
+    async def perform(self, work: PrepareWork | SeparateWork, report: Report) -> Fact | None:
+        """Do the work in an engine; cancelling kills that engine, and the next work starts anew."""
+        async with self._engines.lend() as engine:
+            started = self._clock()
+            match work:
+                case PrepareWork():
+                    request = PrepareTrack(options=work.options, track=work.track)
+                    prepared = await self._last(engine, request, TrackPrepared, report)
+                    self._device = prepared.device
+                    return Prepared(
+                        job_id=work.job_id,
+                        stage=Stage.SEPARATE,
+                        unit=work.unit,
+                        attempt=work.attempt,
+                        elapsed=self._clock() - started,
+                        plan=prepared.plan,
+                    )
+                case SeparateWork():
+                    return await self._separate(engine, work, report, started)
+
+    async def _separate(
+        self, engine: Helper, work: SeparateWork, report: Report, started: float
+    ) -> Fact:
+        order = SeparateChunk(
+            track=work.track,
+            plan=work.plan,
+            chunk=work.chunk,
+            key=chunk_key(work.job_id, work.attempt, work.chunk),
+        )
+        stored = await self._last(engine, order, ChunkStored, report)
+        elapsed = self._clock() - started
+        self._device = stored.device
+        self._measure(work.plan.model, chunk_advance(work.plan, work.chunk), elapsed)
+        return Separated(
+            job_id=work.job_id,
+            stage=Stage.SEPARATE,
+            unit=work.unit,
+            attempt=work.attempt,
+            elapsed=elapsed,
+            seconds=stored.seconds,
+            device=stored.device,
+        )
+
+    async def describe(self) -> None:
+        """Learn from an engine which models there are; starts one if none runs."""
+        async with self._engines.lend() as engine:
+            described = await self._last(engine, DescribeModels(), ModelsDescribed, _unheard)
+        self._offers, self._device = described.models, described.device
+
+    async def watch_models(
+        self, scan: Callable[[], object], pause: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Describe the models at the start and whenever ``scan`` says something new; never returns.
+
+        ``scan`` is a cheap look at the folders, ``pause`` waits until the next look is due.
+        A busy separator is not disturbed: it is asked when it is idle.
+        """
+        seen: object = None
+        while True:
+            if self._engines.idle and (found := await asyncio.to_thread(scan)) != seen:
+                try:
+                    await self.describe()
+                    seen = found
+                except StembusError as exc:
+                    self._log(f"the models can't be described: {exc}")
+            await pause()
+
+    def _measure(self, model: str, seconds: float, elapsed: float) -> None:
+        speed = seconds / max(elapsed, 1e-6)
+        before = self._speeds.pop(model, speed)
+        self._speeds[model] = before + _NEWEST * (speed - before)
+
+    async def _last(
+        self, engine: Helper, request: EngineRequest, kind: type[T], report: Report
+    ) -> T:
+        return await answer(engine, request, kind, report, self._silence)
+
+
+class Finalizer:
+    """Takes ``FinalizeWork`` and ``SweepWork``."""
+
+    def __init__(
+        self,
+        *,
+        start: Callable[[Path], Awaitable[Helper]],
+        blobs: Blobs,
+        scratch: Path,
+        silence: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._start = start
+        self._blobs = blobs
+        self._scratch = scratch
+        self._silence = silence
+        self._clock = clock
+
+    async def perform(self, work: FinalizeWork | SweepWork, report: Report) -> Fact | None:
+        """Encode the stems in a child of its own, or remove what an ended job has left."""
+        if isinstance(work, SweepWork):
+            await self._blobs.delete_prefix(work_prefix(work.job_id))
+            return None
+        started = self._clock()
+        order = EncodeStems(
+            track=work.track,
+            plan=work.plan,
+            chunk_keys=tuple(
+                chunk_key(work.job_id, attempt, chunk)
+                for chunk, attempt in enumerate(work.attempts)
+            ),
+            format=work.format,
+            metadata=work.metadata,
+        )
+        async with AsyncExitStack() as stack:
+            self._scratch.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="encode-", dir=self._scratch)
+            )
+            child = await self._start(Path(folder))
+            stack.push_async_callback(child.kill)
+            encoded = await answer(child, order, StemsEncoded, report, self._silence)
+        return Finalized(
+            job_id=work.job_id,
+            stage=Stage.FINALIZE,
+            unit=work.unit,
+            attempt=work.attempt,
+            elapsed=self._clock() - started,
+            result=encoded.result,
+        )

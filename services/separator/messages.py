@@ -1,0 +1,118 @@
+"""What the separator service and its two children say to each other.
+
+The parent asks one thing at a time; the child answers with any number of ``Progressed`` and,
+at the end, with the one report that the request names.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from shared.contracts.audio import AudioFormat, Metadata, Plan, Result, Track
+from shared.contracts.live import Activity, ModelOffer
+from shared.contracts.request import Options
+
+
+class EngineSettings(Struct, frozen=True, kw_only=True):
+    """What the engine child is told at its start, in ``ENGINE_VARIABLE``."""
+
+    blobs_url: str
+    #: Folder of local model packages; empty for none.
+    models_dir: str = ""
+    #: HuggingFace's hub cache and torch's hub folder, where published weights are kept.
+    hub_cache: str = ""
+    torch_hub: str = ""
+    #: Whether weights may be fetched from the network.
+    fetch_weights: bool = True
+    #: cpu, cuda, mps, or empty for the best one there is.
+    device: str = ""
+    #: Torch's threads; 0 leaves torch's own choice.
+    torch_threads: int = 0
+    #: Most windows that the model is given at once.
+    batch_windows: int = 1
+    #: Most windows in a chunk.
+    windows_per_chunk: int = 8
+    #: Models kept in memory.
+    models_kept: int = 2
+
+
+#: The environment variable with the engine's settings, as JSON.
+ENGINE_VARIABLE = "STEMBUS_SEPARATOR_ENGINE"
+#: The environment variable with the encode child's blob store.
+BLOBS_VARIABLE = "STEMBUS_BLOBS_URL"
+
+
+class DescribeModels(Struct, frozen=True, kw_only=True, tag_field="type", tag="describe"):
+    """Which models are there?  Answer: ``ModelsDescribed``."""
+
+
+class PrepareTrack(Struct, frozen=True, kw_only=True, tag_field="type", tag="prepare"):
+    """Choose and load a model, and cut the track for it.  Answer: ``TrackPrepared``."""
+
+    options: Options
+    track: Track
+
+
+class SeparateChunk(Struct, frozen=True, kw_only=True, tag_field="type", tag="separate"):
+    """Store the weighted sums of one chunk under ``key``.  Answer: ``ChunkStored``."""
+
+    track: Track
+    plan: Plan
+    chunk: int
+    key: str
+
+
+EngineRequest = DescribeModels | PrepareTrack | SeparateChunk
+
+
+class Progressed(Struct, frozen=True, kw_only=True, tag_field="type", tag="progressed"):
+    """How far the request is."""
+
+    activity: Activity
+    fraction: float | None = None
+    note: str = ""
+
+
+class ModelsDescribed(Struct, frozen=True, kw_only=True, tag_field="type", tag="described"):
+    """Every model that may be asked for, and the device that runs them."""
+
+    models: tuple[ModelOffer, ...]
+    device: str
+
+
+class TrackPrepared(Struct, frozen=True, kw_only=True, tag_field="type", tag="prepared"):
+    """How the track is cut."""
+
+    plan: Plan
+    device: str
+
+
+class ChunkStored(Struct, frozen=True, kw_only=True, tag_field="type", tag="stored"):
+    """The chunk's weighted sums are in the blob store."""
+
+    #: Seconds of the track that the chunk moves the job on by.
+    seconds: float
+    device: str
+
+
+EngineReport = Progressed | ModelsDescribed | TrackPrepared | ChunkStored
+
+
+class EncodeStems(Struct, frozen=True, kw_only=True, tag_field="type", tag="encode"):
+    """Add the chunks up and store the encoded stems.  Answer: ``StemsEncoded``."""
+
+    track: Track
+    plan: Plan
+    #: Blob keys of the chunks, in order.
+    chunk_keys: tuple[str, ...]
+    format: AudioFormat
+    metadata: Metadata
+
+
+class StemsEncoded(Struct, frozen=True, kw_only=True, tag_field="type", tag="encoded"):
+    """All stems and ``peaks.json`` are in the blob store."""
+
+    result: Result
+
+
+EncodeReport = Progressed | StemsEncoded

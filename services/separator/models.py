@@ -1,0 +1,237 @@
+"""Loading models: the one file that knows demucs's loaders, and what a digest is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import warnings
+from collections import OrderedDict
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import demucs.apply
+import demucs.hf
+import demucs.pretrained
+import demucs.repo
+import torch
+from torch import nn
+
+from services.separator.catalogue import Catalogue, Found, Place, read_bag
+from services.separator.core import stride_frames, window_frames
+from services.separator.dsp import Dsp
+from services.separator.messages import Progressed
+from shared.contracts.audio import CHANNELS, SAMPLE_RATE
+from shared.contracts.live import Activity
+from shared.errors import Code, RetryableError, TerminalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from services.separator.weights import Weights
+
+    Report = Callable[[Progressed], None]
+
+
+class Member(NamedTuple):
+    """One network of a bag; a single model is a bag of one."""
+
+    module: nn.Module
+    #: Its share in each source, in the model's order; over all members they add up to 1.
+    shares: tuple[float, ...]
+
+    def valid_length(self, frames: int) -> int:
+        """How many frames it wants to be given for a window of ``frames`` (as apply_model)."""
+        wanted = getattr(self.module, "valid_length", None)
+        return frames if wanted is None else int(wanted(frames))
+
+
+class LoadedModel(NamedTuple):
+    """A model in memory, on its device, in evaluation mode."""
+
+    name: str
+    #: Hash of its weights, classes and geometry.
+    digest: str
+    sources: tuple[str, ...]
+    #: Window length and distance in frames.
+    segment: int
+    stride: int
+    members: tuple[Member, ...]
+
+    def members_for(self, computed: tuple[str, ...]) -> tuple[Member, ...]:
+        """The members that have a share in one of these sources; the others need not run."""
+        wanted = [self.sources.index(source) for source in computed]
+        return tuple(
+            member for member in self.members if any(member.shares[index] for index in wanted)
+        )
+
+
+class ModelShelf:
+    """Loaded models, the last used ones kept warm."""
+
+    def __init__(
+        self, *, catalogue: Catalogue, weights: Weights, device: torch.device, keep: int
+    ) -> None:
+        self._catalogue = catalogue
+        self._weights = weights
+        self._device = device
+        self._keep = max(1, keep)
+        self._loaded: OrderedDict[Found, LoadedModel] = OrderedDict()
+        self._sources: dict[Found, tuple[str, ...]] = {}
+
+    def get(self, name: str, report: Report) -> LoadedModel:
+        """A model by its listed name, fetched and loaded if need be."""
+        found = self._catalogue.find(name)
+        if (loaded := self._loaded.get(found)) is not None:
+            self._loaded.move_to_end(found)
+            return loaded
+        if not found.ready:
+            found = self._weights.fetch(found, report)
+        report(Progressed(activity=Activity.LOADING_MODEL, note=name))
+        # Room is made before loading: at no time are there more models than may be kept.
+        while len(self._loaded) >= self._keep:
+            self._loaded.popitem(last=False)
+        with _translated(name):
+            module = self._load(found)
+        loaded = _examined(name, module, self._device)
+        self._loaded[found] = loaded
+        return loaded
+
+    def sources_of(self, found: Found) -> tuple[str, ...]:
+        """A model's sources, without loading its weights."""
+        known = self._catalogue.known_sources(found) or self._sources.get(found)
+        if known is None:
+            with _translated(found.name):
+                known = self._read_sources(found.name)
+            self._sources[found] = known
+        return known
+
+    def _load(self, found: Found) -> nn.Module:
+        """The module, by demucs's own loaders."""
+        match found.place:
+            case Place.BUILT_IN:
+                return Dsp()
+            case Place.LOCAL:
+                module = demucs.pretrained.get_model(found.name, repo=self._catalogue.models_dir)
+            case Place.LOCAL_FILES:
+                packages = demucs.repo.LocalRepo(self._catalogue.models_dir)
+                module = _published(found.name, packages)
+            case Place.TORCH_CACHE:
+                torch.hub.set_dir(self._catalogue.torch_hub)
+                root = demucs.pretrained.REMOTE_ROOT / "files.txt"
+                remote = demucs.pretrained._parse_remote_files(root)  # noqa: SLF001 - demucs has no public name for its list
+                module = _published(found.name, demucs.repo.RemoteRepo(remote))
+            case _:
+                folder = self._catalogue.hub_snapshot(found.name)
+                if folder is None:
+                    raise RetryableError(Code.MODEL_WEIGHTS_UNAVAILABLE, found.name)
+                module = _from_hub_snapshot(folder, found.name)
+        if not isinstance(module, nn.Module):
+            raise TypeError("its file holds no model")
+        return module
+
+    def _read_sources(self, name: str) -> tuple[str, ...]:
+        folder = self._catalogue.models_dir
+        if folder is None:  # pragma: no cover - only a local model's file has to be opened
+            raise TerminalError(Code.MODEL_UNKNOWN, name)
+        bag = folder / f"{name}.yaml"
+        packages = demucs.repo.LocalRepo(folder).list_model()
+        if name not in packages and bag.is_file():
+            name = read_bag(bag).models[0]
+        package = _open_package(Path(packages[name]))
+        bound = inspect.signature(package["klass"]).bind_partial(
+            *package["args"], **package["kwargs"]
+        )
+        return tuple(str(source) for source in bound.arguments["sources"])
+
+
+def _published(name: str, packages: Any) -> nn.Module:  # noqa: ANN401 - demucs ships no types
+    bags = demucs.repo.BagOnlyRepo(demucs.pretrained.REMOTE_ROOT, packages)
+    module: nn.Module = bags.get_model(name)
+    return module
+
+
+def _from_hub_snapshot(folder: Path, name: str) -> nn.Module:
+    """As ``demucs.hf.get_hf_model``, from files that are here: it would ask the network again."""
+    bag = read_bag(folder / f"{name}.yaml")
+    modules = [
+        demucs.hf.load_safetensors_model(folder / f"{signature}.safetensors")
+        for signature in bag.models
+    ]
+    made: nn.Module = demucs.apply.BagOfModels(modules, bag.weights, bag.segment)
+    return made
+
+
+def _open_package(path: Path) -> dict[str, Any]:
+    """A package with its tensors left on disk where its format allows it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pickled classes of older torch versions warn
+        package: dict[str, Any] = torch.load(path, "cpu", weights_only=False, mmap=_is_zip(path))
+    return package
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    """What demucs raises while loading, as ours; it even exits where a folder is missing."""
+    try:
+        yield
+    except (demucs.repo.ModelLoadingError, ImportError, SystemExit) as exc:
+        raise TerminalError(Code.MODEL_WEIGHTS_UNAVAILABLE, f"{name}: {exc}"[:300]) from exc
+    except (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError) as exc:
+        detail = f"{name} can't be loaded: {type(exc).__name__}: {exc}"[:300]
+        raise TerminalError(Code.MODEL_WEIGHTS_UNAVAILABLE, detail) from exc
+
+
+def _examined(name: str, module: nn.Module, device: torch.device) -> LoadedModel:
+    """Check a module against what a track is, and take a bag apart."""
+    # Any: attributes of a torch module have no types.
+    whole: Any = module
+    bag = isinstance(module, demucs.apply.BagOfModels)
+    modules: list[Any] = list(whole.models) if bag else [whole]
+    sources = tuple(str(source) for source in modules[0].sources)
+    weights: list[list[float]] = whole.weights if bag else [[1.0] * len(sources)]
+    segments = {window_frames(one.segment, SAMPLE_RATE) for one in modules}
+    for one in modules:
+        if (one.samplerate, one.audio_channels) != (SAMPLE_RATE, CHANNELS):
+            detail = f"{name} wants {one.samplerate} Hz and {one.audio_channels} channels"
+            raise TerminalError(Code.MODEL_UNKNOWN, f"{detail}; tracks are 44100 Hz stereo")
+    if len(segments) != 1:
+        raise TerminalError(Code.MODEL_UNKNOWN, f"{name}'s members differ in window length")
+    segment = segments.pop()
+    totals = [sum(column) for column in zip(*weights, strict=True)]
+    if not all(totals):
+        raise TerminalError(Code.MODEL_UNKNOWN, f"{name} has a source that no member makes")
+    shares = [
+        tuple(weight / total for weight, total in zip(row, totals, strict=True)) for row in weights
+    ]
+    members = tuple(
+        Member(one.eval().to(device), share) for one, share in zip(modules, shares, strict=True)
+    )
+    return LoadedModel(
+        name=name,
+        digest=_digest(sources, segment, members),
+        sources=sources,
+        segment=segment,
+        stride=stride_frames(segment),
+        members=members,
+    )
+
+
+def _digest(sources: tuple[str, ...], segment: int, members: tuple[Member, ...]) -> str:
+    """Hash of everything that decides what comes out: classes, geometry, shares, weights."""
+    digest = hashlib.sha256(repr((sources, segment, SAMPLE_RATE)).encode())
+    for member in members:
+        kind = type(member.module)
+        version = getattr(member.module, "version", 0)
+        head = (kind.__module__, kind.__qualname__, version, member.shares)
+        digest.update(repr(head).encode())
+        for name, tensor in sorted(member.module.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            native = tensor.detach().cpu().contiguous().reshape(-1)
+            digest.update(native.view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:32]
