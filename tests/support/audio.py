@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.contracts.audio import SAMPLE_RATE, Track
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from shared.blobs import BlockingBlobs
 
-    Audio = NDArray[np.float32]
+#: Samples, (frames, 2).
+Audio: TypeAlias = NDArray[np.float32]
 
 
 def silence(frames: int) -> Audio:
