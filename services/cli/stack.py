@@ -1,0 +1,169 @@
+"""The whole stack on this machine: the broker and the four services, data in one folder."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Final, Self
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from services.cli import broker
+from services.cli.config import LOCALHOST, NATS_PORT, StackConfig
+from services.cli.supervisor import Supervised
+from shared.telemetry import json_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from io import TextIOWrapper
+
+#: Seconds that everything may take to be ready.
+START_SECONDS: Final = 60.0
+#: Seconds that a service gets to stop by itself, and the broker after the services.
+SERVICE_GRACE: Final = 15.0
+BROKER_GRACE: Final = 5.0
+#: A service's own grace: shorter, so that it hands its work back before it is killed.
+WORK_GRACE: Final = 5.0
+
+
+class StackError(Exception):
+    """The stack can't be started here; the message says why."""
+
+
+class Note(Struct, frozen=True):
+    """Where the running stack is; lies in its data folder."""
+
+    pid: int
+    url: str
+    nats_url: str
+
+
+def read_note(config: StackConfig) -> Note | None:
+    """Where a stack with this data folder says that it is; it may be gone."""
+    try:
+        return msgspec.json.decode(config.note.read_bytes(), type=Note)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+class Stack:
+    """A local stack from start to stop; use it as an async context manager."""
+
+    def __init__(self, config: StackConfig, say: Callable[[str], None]) -> None:
+        self._config = config
+        self._say = say
+        self._lock: TextIOWrapper | None = None
+        self._broker: Supervised | None = None
+        self._services: list[Supervised] = []
+        self._stopping = False
+        self.url = ""
+        self.nats_url = ""
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stop()
+
+    async def _start(self) -> None:
+        config = self._config
+        config.logs.mkdir(parents=True, exist_ok=True)
+        self._lock = (config.data / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            raise StackError(f"a stack is running with {config.data} already") from exc
+        port = broker.free_port(config.port)
+        if config.port not in {0, port}:
+            raise StackError(f"port {config.port} is taken; choose another with --port")
+        nats_port = broker.free_port(NATS_PORT)
+        self.url = f"http://{LOCALHOST}:{port}"
+        self.nats_url = f"nats://{LOCALHOST}:{nats_port}"
+        conf = broker.write_config(config.data / "broker", nats_port)
+        self._broker = self._supervised("broker", [broker.executable(), "-c", str(conf)], {})
+        await self._broker.start()
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await broker.prepare(self.nats_url, json_log("stack", "error"))
+                await self._start_services(port)
+                await self._until_ready()
+        except TimeoutError as exc:
+            raise StackError(f"the stack did not come up; see {config.logs}") from exc
+        config.note.write_bytes(msgspec.json.encode(Note(os.getpid(), self.url, self.nats_url)))
+
+    async def _start_services(self, port: int) -> None:
+        config = self._config
+        names = [
+            *(f"scheduler-{number}" for number in range(1, config.schedulers + 1)),
+            "gateway",
+            "downloader",
+            *(f"separator-{number}" for number in range(1, config.separators + 1)),
+        ]
+        for name in names:
+            scratch = config.data / "scratch" / name
+            scratch.mkdir(parents=True, exist_ok=True)
+            own = {"STEMBUS_SCRATCH_DIR": str(scratch)}
+            if name == "gateway":
+                own |= {"STEMBUS_HTTP_PORT": str(port)}
+            module = f"services.{name.partition('-')[0]}"
+            # No console script between us and the service: signals reach it directly.
+            self._services.append(
+                self._supervised(name, [sys.executable, "-m", module], self._environment() | own)
+            )
+        await asyncio.gather(*(service.start() for service in self._services))
+
+    def _environment(self) -> dict[str, str]:
+        config = self._config
+        shared = {
+            "STEMBUS_NATS_URL": self.nats_url,
+            "STEMBUS_BLOBS_URL": f"file://{config.data / 'blobs'}",
+            "STEMBUS_GRACE_SECONDS": str(WORK_GRACE),
+            "STEMBUS_HTTP_HOST": LOCALHOST,
+            "STEMBUS_ALLOWED_HOSTS": "127.0.0.1,localhost,::1",
+        }
+        if config.models is not None:
+            shared["STEMBUS_MODELS_DIR"] = str(config.models)
+        return {**shared, **{k: v for k, v in os.environ.items() if k not in shared}, **shared}
+
+    def _supervised(self, name: str, command: list[str], environment: dict[str, str]) -> Supervised:
+        return Supervised(
+            name=name,
+            command=command,
+            environment=environment or dict(os.environ),
+            log=self._config.logs / f"{name}.log",
+            on_death=self._on_death,
+        )
+
+    def _on_death(self, name: str, code: int) -> None:
+        if not self._stopping:
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited {code}"
+            self._say(f"{name} {how}; starting it again (see {self._config.logs / name}.log)")
+
+    async def _until_ready(self) -> None:
+        async with aiohttp.ClientSession() as session:
+            while True:
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                    async with session.get(f"{self.url}/ready") as answer:
+                        if answer.status == 200:  # noqa: PLR2004 - HTTP's OK
+                            return
+                await asyncio.sleep(0.05)
+
+    async def _stop(self) -> None:
+        self._stopping = True
+        self._config.note.unlink(missing_ok=True)
+        await asyncio.gather(*(service.stop(SERVICE_GRACE) for service in self._services))
+        if self._broker is not None:
+            await self._broker.stop(BROKER_GRACE)
+        if self._lock is not None:
+            self._lock.close()
