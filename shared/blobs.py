@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Bytes read or written at once when a blob is streamed: bounds memory, keeps calls few.
 PIECE_BYTES: Final = 1 << 20
+#: What a store raises for a key that is not there: obstore's own error, or (folders) Python's.
+MISSING: Final = (NotFoundError, FileNotFoundError)
 
 
 class BlobInfo(NamedTuple):
@@ -41,7 +43,7 @@ class BlobInfo(NamedTuple):
 def _translated(key: str) -> Iterator[None]:
     try:
         yield
-    except NotFoundError as exc:
+    except MISSING as exc:
         raise TerminalError(Code.BLOB_MISSING, key) from exc
     except BaseError as exc:
         full = "No space left" in str(exc)
@@ -118,7 +120,7 @@ class BlobStore:
         with _translated(key):
             try:
                 meta = await obstore.head_async(self._store, key)
-            except NotFoundError:
+            except MISSING:
                 return None
         return BlobInfo(key, meta["size"], meta["e_tag"] or "", meta["last_modified"])
 
@@ -136,7 +138,7 @@ class BlobStore:
             with _translated(key):
                 try:
                     await obstore.delete_async(self._store, key)
-                except NotFoundError:
+                except MISSING:
                     continue
 
     async def delete_prefix(self, prefix: str) -> int:

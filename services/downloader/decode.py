@@ -60,7 +60,7 @@ def handle(request: DecodeRequest, report: Callable[[DecodeReport], None]) -> No
     except OSError as exc:
         raise _disk_error(exc) from exc
     except (av.FFmpegError, ValueError) as exc:
-        raise TerminalError(Code.SOURCE_NOT_AUDIO, clean_text(str(exc)) or "") from exc
+        raise _not_audio(exc) from exc
 
 
 class Decode:
@@ -106,8 +106,9 @@ class Decode:
         """The best audio stream by FFmpeg's reckoning; pictures and video are no concern."""
         stream = self._container.streams.best("audio")
         if stream is None:
-            if len(self._container.streams) == 0:
-                raise TerminalError(Code.SOURCE_NOT_AUDIO, "no streams")
+            # FFmpeg takes many things for sound; what has neither rate nor channels is none.
+            if self._container.streams.audio or not self._container.streams:
+                raise TerminalError(Code.SOURCE_NOT_AUDIO, "nothing in it that can be played")
             raise TerminalError(Code.SOURCE_NO_AUDIO_STREAM)
         if not isinstance(stream, av.AudioStream) or stream.codec_context is None:
             raise TerminalError(Code.SOURCE_NOT_AUDIO, "a codec that is not known here")
@@ -261,7 +262,13 @@ def _disk_error(exc: OSError) -> StembusError:
             return RetryableError(Code.STORAGE_FULL, "the scratch folder")
         case _:
             # FFmpeg's reading errors are OSErrors too: the file, not the disk, is at fault.
-            return TerminalError(Code.SOURCE_NOT_AUDIO, clean_text(str(exc)) or "")
+            return _not_audio(exc)
+
+
+def _not_audio(exc: Exception) -> StembusError:
+    # Without the path, which is nobody's business.
+    detail = exc.strerror if isinstance(exc, av.FFmpegError | OSError) else str(exc)
+    return TerminalError(Code.SOURCE_NOT_AUDIO, clean_text(detail) or "")
 
 
 if __name__ == "__main__":

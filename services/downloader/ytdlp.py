@@ -194,11 +194,11 @@ class Fetch:
             total=max(int(total), received) if total else None,
             speed=float(speed) if speed else None,
         )
-        self._alive()
+        self._alive(now_or_never=status.get("status") == "finished")
 
-    def _alive(self) -> None:
+    def _alive(self, *, now_or_never: bool = False) -> None:
         now = time.monotonic()
-        if now - self._reported >= _PACE:
+        if now_or_never or now - self._reported >= _PACE:
             self._reported = now
             self._report(self._last)
 

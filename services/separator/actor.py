@@ -188,7 +188,9 @@ class Finalizer:
     async def perform(self, work: FinalizeWork | SweepWork, report: Report) -> Fact | None:
         """Encode the stems in a child of its own, or remove what an ended job has left."""
         if isinstance(work, SweepWork):
-            await self._blobs.delete_prefix(work_prefix(work.job_id))
+            # Up to the attempt it names: a job that was retried since computes in later ones.
+            for attempt in range(1, work.attempt + 1):
+                await self._blobs.delete_prefix(f"{work_prefix(work.job_id)}{attempt}/")
             return None
         started = self._clock()
         order = EncodeStems(

@@ -32,9 +32,12 @@ PENDING_BYTES: Final = 8 << 20
 async def connect(url: str, name: str, log: FilteringBoundLogger) -> Client:
     """A connection that comes back by itself for ever; waits for the broker to be there."""
 
+    connected = False
+
     async def on_error(exc: Exception) -> None:
         # Refused permissions arrive only here: they must be loud.
-        log.error("broker error", reason=f"{type(exc).__name__}: {exc}")
+        if connected:
+            log.error("broker error", reason=f"{type(exc).__name__}: {exc}")
 
     async def on_disconnect() -> None:
         log.warning("broker is away")
@@ -45,7 +48,7 @@ async def connect(url: str, name: str, log: FilteringBoundLogger) -> Client:
     waiting = False
     while True:
         try:
-            return await nats.connect(
+            nc = await nats.connect(
                 url,
                 name=name,
                 error_cb=on_error,
@@ -64,6 +67,9 @@ async def connect(url: str, name: str, log: FilteringBoundLogger) -> Client:
                 log.warning("waiting for the broker", reason=str(exc))
                 waiting = True
             await asyncio.sleep(RECONNECT_SECONDS)
+        else:
+            connected = True
+            return nc
 
 
 @contextmanager

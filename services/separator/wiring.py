@@ -1,0 +1,120 @@
+"""Where the separator's objects meet."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from services.separator.actor import Finalizer, Separator
+from services.separator.catalogue import Catalogue
+from services.separator.children import (
+    Engines,
+    encode_starter,
+    engine_settings,
+    engine_starter,
+)
+from shared.blobs import BlobStore, open_store
+from shared.contracts.work import FinalizeWork, PrepareWork, SeparateWork, Stage, SweepWork
+from shared.crew import hire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AsyncExitStack
+
+    from services.separator.config import SeparatorConfig
+    from shared.contracts.live import Beat
+    from shared.service import Part, Resources
+
+
+class ModelWatch:
+    """Keeps what the heartbeat offers up to date with the model folders, as a part."""
+
+    def __init__(self, separator: Separator, scan: Callable[[], object], seconds: float) -> None:
+        self._separator = separator
+        self._scan = scan
+        self._seconds = seconds
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """See ``Part``."""
+        watch = asyncio.create_task(
+            self._separator.watch_models(self._scan, partial(asyncio.sleep, self._seconds))
+        )
+        stop = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait({watch, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if watch.done():
+                await watch
+        finally:
+            watch.cancel()
+            stop.cancel()
+            await asyncio.gather(watch, stop, return_exceptions=True)
+
+
+async def assemble(
+    config: SeparatorConfig, resources: Resources, stack: AsyncExitStack
+) -> Sequence[Part]:
+    """The separator's parts: chunks, finalization, and what models there are."""
+    log = resources.log
+    scratch = Path(config.scratch_dir)
+    scratch.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - nothing is served yet
+
+    def on_line(line: str) -> None:
+        log.info("child says", line=line)
+
+    settings = engine_settings(config, os.environ)
+    catalogue = Catalogue(
+        models_dir=Path(settings.models_dir) if settings.models_dir else None,
+        hub_cache=Path(settings.hub_cache),
+        torch_hub=Path(settings.torch_hub),
+    )
+    engines = Engines(
+        start=engine_starter(config, os.environ, on_line), slots=config.separate_slots
+    )
+    stack.push_async_callback(engines.close)
+    separator = Separator(
+        engines=engines,
+        silence=config.engine_silence_seconds,
+        clock=monotonic,
+        log=on_line,
+        offers=catalogue.offers(),
+    )
+    finalizer = Finalizer(
+        start=encode_starter(config, os.environ, on_line),
+        blobs=BlobStore(open_store(config.blobs_url)),
+        scratch=scratch,
+        silence=config.encode_silence_seconds,
+        clock=monotonic,
+    )
+
+    def about(beat: Beat) -> Beat:
+        return replace(
+            beat, device=separator.device, speeds=separator.speeds, models=separator.offers()
+        )
+
+    chunks = await hire(
+        resources,
+        stack,
+        stage=Stage.SEPARATE,
+        kind=PrepareWork | SeparateWork,
+        performer=separator,
+        slots=config.separate_slots,
+        grace=config.grace_seconds,
+        about=about,
+    )
+    results = await hire(
+        resources,
+        stack,
+        stage=Stage.FINALIZE,
+        kind=FinalizeWork | SweepWork,
+        performer=finalizer,
+        slots=config.finalize_slots,
+        grace=config.grace_seconds,
+    )
+    watch = ModelWatch(separator, catalogue.everything, config.models_scan_seconds)
+    return [*chunks, *results, watch]
