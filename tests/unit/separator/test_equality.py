@@ -144,7 +144,9 @@ class Edgy(torch.nn.Module):
         return torch.stack((voice, mix - voice), dim=1)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     frames=st.integers(2, 4000),
     segment=st.integers(4, 900),
