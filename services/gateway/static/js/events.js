@@ -21,7 +21,6 @@ export class Events {
    * @param {{
    *   job: (job: import("./types.js").Snapshot) => void,
    *   progress: (progress: import("./types.js").Progress) => void,
-   *   gone: (id: string) => void,
    *   connection: (state: Connection) => void,
    * }} handlers
    */
@@ -52,11 +51,6 @@ export class Events {
     source.addEventListener("progress", (event) => {
       const progress = parse(event.data);
       if (progress) this.#handlers.progress(progress);
-    });
-    source.addEventListener("gone", (event) => {
-      this.#remember(event);
-      const gone = parse(event.data);
-      if (gone?.id) this.#handlers.gone(gone.id);
     });
   }
 

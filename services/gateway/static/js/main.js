@@ -22,11 +22,12 @@ const element = (id) => /** @type {HTMLElement} */ (document.getElementById(id))
 const store = new Store();
 const connection = connectionLine(element("connection"));
 const announce = announcer(element("live"), element("notices"));
-const options = new OptionsPanel();
+const options = new OptionsPanel(() => offerModels());
 /** File names of this visit's uploads, until the jobs have their metadata. @type {Map<string, string>} */
 const filenames = new Map();
 /** @type {string|null} */
 let cursor = null;
+let modelsTimer = 0;
 
 const players = new PlayerHost((id, open) => list.card(id)?.playing(open));
 
@@ -36,7 +37,8 @@ const list = new JobList(element("jobs"), element("songs-count"), store, {
       const job = await api.command(id, verb);
       if (job) store.put(job, false);
     } catch (error) {
-      const { title, detail, hint } = api.problemOf(error);
+      const { code, title, detail, hint } = api.problemOf(error);
+      if (code === "job.not_found") store.remove(id);
       announce.warn([title, detail, hint].filter(Boolean).join(". "));
     }
   },
@@ -57,7 +59,6 @@ const list = new JobList(element("jobs"), element("songs-count"), store, {
 const events = new Events({
   job: (job) => store.put(job, true),
   progress: (progress) => store.tick(progress),
-  gone: (id) => store.remove(id),
   connection,
 });
 
@@ -108,10 +109,11 @@ async function begin() {
 }
 
 async function offerModels() {
+  clearTimeout(modelsTimer);
   try {
     options.offer(await api.models());
   } catch {
-    setTimeout(offerModels, RETRY);
+    modelsTimer = setTimeout(offerModels, RETRY);
   }
 }
 

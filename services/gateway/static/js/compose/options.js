@@ -29,10 +29,11 @@ export class OptionsPanel {
   #formatNote = h("p", { class: "quiet" });
   #summary = h("span", { class: "options-summary quiet" });
 
-  constructor() {
+  /** @param {() => void} onopen what is on offer may have changed */
+  constructor(onopen) {
     this.element = h(
       "details",
-      { class: "options", "data-testid": "options" },
+      { class: "options", "data-testid": "options", ontoggle: () => this.element.open && onopen() },
       h("summary", {}, h("span", { class: "options-title" }, "Options"), this.#summary),
       h(
         "div",

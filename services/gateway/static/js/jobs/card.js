@@ -51,9 +51,8 @@ export class Card {
         this.#chip),
       this.#progress.element,
       this.#problem,
-      h("div", { class: "card-row" }, this.#actions, this.#stems),
-      this.mount,
-      h("div", { class: "card-foot" }, this.#facts, this.#timeline.element));
+      h("div", { class: "card-row" }, this.#actions, this.#stems, this.mount,
+        h("div", { class: "card-foot" }, this.#facts, this.#timeline.element)));
   }
 
   /** The player of this job was opened or closed. @param {boolean} open */

@@ -6,7 +6,7 @@ import { activityWords, timeLeft } from "../format.js";
 import { icon } from "../icons.js";
 
 /** @type {[import("../types.js").Phase, string][]} */
-const STEPS = [["download", "Download"], ["separation", "Separation"], ["finalization", "Finishing"]];
+const STEPS = [["download", "Download"], ["separation", "Separate"], ["finalization", "Finish"]];
 
 /** The song's line in a box of 100 × 16: it splits at 30, where separation begins. */
 const LINES = [
@@ -50,7 +50,7 @@ export class ProgressView {
     });
     this.#bar.style.setProperty("--at", `${progress}%`);
     this.#bar.setAttribute("aria-valuenow", String(Math.round(progress)));
-    setText(this.#percent, `${Math.floor(progress)} %`);
+    setText(this.#percent, `${Math.floor(progress)}%`);
     setText(this.#doing, running ? doing(job, live) : "");
     setText(this.#left, running ? timeLeft(live?.eta ?? job.eta, now) : "");
     setData(this.element, "running", running ? "" : null);

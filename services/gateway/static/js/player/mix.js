@@ -31,6 +31,21 @@ export function initialMix(names) {
   return names.map((name) => ({ name, level: UNITY, muted: both && name === INSTRUMENTAL, solo: false }));
 }
 
+/**
+ * The mix with at most `limit` stems heard: vocals and instrumental, which make the whole song,
+ * or else the first ones.
+ * @param {Channel[]} mix
+ * @param {number} limit
+ * @returns {Channel[]}
+ */
+export function fitTo(mix, limit) {
+  const heard = mix.filter((channel) => !channel.muted).map((channel) => channel.name);
+  if (heard.length <= limit) return mix;
+  const pair = [VOCALS, INSTRUMENTAL].every((name) => mix.some((channel) => channel.name === name));
+  const kept = pair ? [VOCALS, INSTRUMENTAL] : heard.slice(0, limit);
+  return mix.map((channel) => ({ ...channel, muted: !kept.includes(channel.name) }));
+}
+
 /** What a fader's position does to the samples: squared, as ears expect. @param {number} level */
 export function taper(level) {
   return (level / UNITY) ** 2;

@@ -7,6 +7,7 @@ import { stemLabel, titleOf } from "../format.js";
 import { engineFor } from "./engine.js";
 import { listenToKeys } from "./keys.js";
 import { Lane } from "./lane.js";
+import { Loop } from "./loop.js";
 import * as mixing from "./mix.js";
 import { scrub } from "./scrub.js";
 import { Transport } from "./transport.js";
@@ -19,8 +20,6 @@ import { peaksOf } from "./waveform.js";
 /** Milliseconds between two updates of what assistive software and tests read. */
 const REPORT_MS = 100;
 const FALLBACK_POINTS = 1000;
-/** The shortest part that is worth looping, in seconds. */
-const SHORTEST_LOOP = 0.3;
 
 export class Player {
   #job;
@@ -30,8 +29,7 @@ export class Player {
   #engine;
   /** @type {Channel[]} */
   #mix;
-  /** @type {import("./engine.js").Span|null} */
-  #loop = null;
+  #loop;
   #note = h("p", { class: "player-note quiet", role: "status", "data-testid": "player-note" });
   #frame = 0;
   #reported = 0;
@@ -42,7 +40,6 @@ export class Player {
   constructor(job, context) {
     this.#job = job;
     const names = job.stems.map((stem) => stem.name);
-    this.#mix = mixing.initialMix(names);
     this.#engine = engineFor({
       context,
       seconds: job.seconds ?? 0,
@@ -50,7 +47,7 @@ export class Player {
       onchange: () => this.#sync(),
       onload: (share) => this.#loading(share),
     });
-    this.#fitLimit();
+    this.#mix = mixing.fitTo(mixing.initialMix(names), this.#engine.limit);
     this.#lanes = job.stems.map((stem) => new Lane(stem, api.stemUrl(job, stem.name, true), {
       mute: (name) => this.#remix(mixing.toggleMute(this.#mix, name)),
       solo: (name) => this.#remix(mixing.toggleSolo(this.#mix, name)),
@@ -59,11 +56,12 @@ export class Player {
     this.#transport = new Transport(mixing.presetsFor(names), {
       toggle: () => this.#toggle(),
       seek: (seconds) => this.#seek(seconds),
-      loop: () => this.#toggleLoop(),
+      loop: () => this.#loop.toggle(),
       master: (gain) => this.#engine.setMaster(gain),
       preset: (preset) => this.#remix(mixing.applyPreset(this.#mix, preset)),
     });
     this.element = this.#build(names);
+    this.#loop = new Loop(this.element, this.#engine, (span) => this.#transport.looping(span !== null));
   }
 
   /** @param {string[]} names */
@@ -78,7 +76,7 @@ export class Player {
     }
     scrub(lanes, {
       seek: (share) => this.#seek(share * this.#engine.duration),
-      span: (start, end, done) => this.#span(start, end, done),
+      span: (start, end, done) => this.#loop.mark(start, end, done),
     });
     return h("section", {
       class: "player", "aria-label": `Mixer for ${titleOf(this.#job)}`,
@@ -92,7 +90,7 @@ export class Player {
       toggle: () => this.#toggle(),
       nudge: (seconds) => this.#seek(this.#engine.position + seconds),
       start: () => this.#seek(0),
-      loop: () => this.#toggleLoop(),
+      loop: () => this.#loop.toggle(),
     }, this.#abort.signal);
     this.#drawMix();
     this.#place();
@@ -119,16 +117,6 @@ export class Player {
     this.#engine.dispose();
     for (const lane of this.#lanes) lane.dispose();
     this.element.remove();
-  }
-
-  /** More can't be heard than the engine can carry: begin with the fewest that make the song. */
-  #fitLimit() {
-    const heard = this.#mix.filter((channel) => !channel.muted);
-    if (heard.length <= this.#engine.limit) return;
-    const whole = new Set([mixing.VOCALS, mixing.INSTRUMENTAL]);
-    const pair = this.#mix.filter((channel) => whole.has(channel.name)).length === whole.size;
-    const first = new Set(heard.slice(0, this.#engine.limit).map((channel) => channel.name));
-    this.#mix = this.#mix.map((channel) => ({ ...channel, muted: !(pair ? whole : first).has(channel.name) }));
   }
 
   /** Load the stems that are heard and not there yet. */
@@ -195,39 +183,9 @@ export class Player {
 
   /** @param {number} seconds */
   #seek(seconds) {
-    if (this.#loop && (seconds < this.#loop.start || seconds >= this.#loop.end)) this.#setLoop(null);
+    this.#loop.leaveUnless(seconds);
     this.#engine.seek(seconds);
     this.#place();
-  }
-
-  #toggleLoop() {
-    this.#setLoop(this.#loop ? null : { start: 0, end: this.#engine.duration });
-  }
-
-  /** @param {number} start @param {number} end shares of the track @param {boolean} done */
-  #span(start, end, done) {
-    const { duration } = this.#engine;
-    if ((end - start) * duration < SHORTEST_LOOP) return;
-    this.#drawLoop({ start: start * duration, end: end * duration });
-    if (done) this.#setLoop({ start: start * duration, end: end * duration });
-  }
-
-  /** @param {import("./engine.js").Span|null} span */
-  #setLoop(span) {
-    this.#loop = span;
-    this.#engine.setLoop(span);
-    this.#transport.looping(span !== null);
-    this.#drawLoop(span);
-    this.#place();
-  }
-
-  /** @param {import("./engine.js").Span|null} span */
-  #drawLoop(span) {
-    const { duration } = this.#engine;
-    const part = span && (span.start > 0 || span.end < duration) ? span : null;
-    setData(this.element, "loop", part ? "part" : span ? "whole" : null);
-    this.element.style.setProperty("--loop-start", `${((part?.start ?? 0) / duration) * 100}%`);
-    this.element.style.setProperty("--loop-end", `${((part?.end ?? 0) / duration) * 100}%`);
   }
 
   get #state() {
@@ -266,7 +224,7 @@ export class Player {
 
   /** @param {number} share */
   #loading(share) {
-    if (this.#state === "loading") setText(this.#note, `Loading the stems, ${Math.round(share * 100)} %`);
+    if (this.#state === "loading") setText(this.#note, `Loading the stems, ${Math.round(share * 100)}%`);
   }
 
   /** @param {unknown} error */

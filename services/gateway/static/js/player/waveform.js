@@ -6,6 +6,8 @@ import { h } from "../dom.js";
 /** CSS pixels of one bar and of the space behind it. */
 const BAR = 2;
 const GAP = 1;
+/** Quiet passages are drawn a little taller than they are, so that they can be seen. */
+const CURVE = 0.75;
 
 export class Waveform {
   #dim = h("canvas", { class: "wave-dim", "aria-hidden": "true" });
@@ -42,7 +44,7 @@ export class Waveform {
       pen.scale(ratio, ratio);
       pen.fillStyle = colour;
       bars.forEach((peak, index) => {
-        const tall = Math.max(1, peak * (height - 4));
+        const tall = Math.max(1, peak ** CURVE * (height - 4));
         pen.fillRect(index * (BAR + GAP), (height - tall) / 2, BAR, tall);
       });
     }
