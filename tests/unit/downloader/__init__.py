@@ -1,0 +1,1 @@
+"""The downloader: its rules, its guard, its children, its actor."""
