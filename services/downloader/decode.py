@@ -16,7 +16,7 @@ from services.downloader.core import clean_text
 from services.downloader.messages import Decoded, DecodeRequest, Decoding
 from services.downloader.pcm import Writer, downmix_matrix
 from shared.child_main import serve
-from shared.contracts.audio import SAMPLE_RATE
+from shared.contracts.audio import CHANNELS, SAMPLE_RATE
 from shared.errors import Code, RetryableError, StembusError, TerminalError
 
 if TYPE_CHECKING:
@@ -199,7 +199,11 @@ class _Section:
         self._format = first.format.name
         self._layout = first.layout.name
         self._rate = first.sample_rate
-        self._matrix = downmix_matrix([channel.name for channel in first.layout.channels])
+        names = [channel.name for channel in first.layout.channels]
+        # Stereo needs no arithmetic.
+        self._matrix = downmix_matrix(names) if len(names) != CHANNELS else None
+        # Where samples mix with others, one that is not a number would spoil its neighbours.
+        self._mixes = first.sample_rate != SAMPLE_RATE or len(names) > CHANNELS
         # Channels stay as they are here: swresample would turn mono down.
         self._resampler = AudioResampler("fltp", first.layout.name, SAMPLE_RATE)
         self._writer = writer
@@ -214,7 +218,8 @@ class _Section:
     def add(self, frame: AudioFrame) -> None:
         """Convert and write one frame."""
         self._read += frame.samples
-        frame = _finite(frame)
+        if self._mixes:
+            frame = _finite(frame)
         # Timestamps with gaps would make the filter insert or drop samples.
         frame.pts = None
         self._write(self._resampler.resample(frame))
@@ -228,9 +233,8 @@ class _Section:
 
     def _write(self, frames: list[AudioFrame]) -> None:
         for frame in frames:
-            planes = np.asarray(frame.to_ndarray(), np.float32)
-            block: Samples = planes.T @ self._matrix
-            self._writer.add(block)
+            block: Samples = np.asarray(frame.to_ndarray(), np.float32).T
+            self._writer.add(block if self._matrix is None else block @ self._matrix)
 
 
 def _finite(frame: AudioFrame) -> AudioFrame:

@@ -37,7 +37,7 @@ class Janitor:
         return len(old)
 
     def _sweep(self, before: datetime) -> None:
-        """A killed process can't clean up after itself; one that lives renews its folder's age."""
+        """A killed process can't clean up after itself; no living one takes as long as a day."""
         for folder in self._scratch_dir.glob(f"{SCRATCH_PREFIX}*"):
             try:
                 modified = datetime.fromtimestamp(folder.stat().st_mtime, before.tzinfo)

@@ -119,8 +119,6 @@ class Writer:
 
     def add(self, block: Samples) -> None:
         """Take (frames, 2) samples; what is not a number, or infinite, becomes silence."""
-        if not np.isfinite(block).all():
-            block = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
         self._waiting.append(block)
         self._frames_waiting += len(block)
         self.frames += len(block)
@@ -145,6 +143,8 @@ class Writer:
         if not self._waiting:
             return
         block = np.concatenate(self._waiting)
+        if not np.isfinite(block).all():
+            np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         ready, kept = block[: len(block) - keep], block[len(block) - keep :]
         data = np.ascontiguousarray(ready, dtype="<f4")
         self._file.write(data.data)
