@@ -1,0 +1,1 @@
+"""The four services and the command line; they meet on the bus, never in an import."""

@@ -11,7 +11,7 @@ class DownloaderConfig(ServiceConfig, frozen=True, kw_only=True):
 
     #: Songs handled at once.  Downloads wait for the network most of the time, and decoding runs
     #: hundreds of times faster than real time, so two keep one core busy without piling up files.
-    slots: int = 2
+    download_slots: int = 2
     #: Networks (CIDR) that URLs may lead into besides the public internet.  None: a URL comes
     #: from outside and must not open the operator's own network; home servers may list theirs.
     allow_networks: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class DownloaderConfig(ServiceConfig, frozen=True, kw_only=True):
             message = f"{variable_of('allow_networks')}: {exc}"
             raise SettingError(message) from exc
         for field in (
-            "slots",
+            "download_slots",
             "max_source_bytes",
             "max_track_seconds",
             "fetch_silence_seconds",

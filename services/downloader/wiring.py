@@ -74,7 +74,7 @@ async def assemble(
         stage=Stage.DOWNLOAD,
         kind=DownloadWork,
         performer=downloader,
-        slots=config.slots,
+        slots=config.download_slots,
         grace=config.grace_seconds,
     )
     return [*crew, Rounds(janitor, log)]

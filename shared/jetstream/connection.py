@@ -31,7 +31,6 @@ PENDING_BYTES: Final = 8 << 20
 
 async def connect(url: str, name: str, log: FilteringBoundLogger) -> Client:
     """A connection that comes back by itself for ever; waits for the broker to be there."""
-
     connected = False
 
     async def on_error(exc: Exception) -> None:

@@ -1,0 +1,53 @@
+# make demo   separate a short clip (or SONG=<path or URL>) into OUT and stop
+# make test   every test and every check
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= stems
+SONG ?= docs/clip.ogg
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+TOOLS := $(VENV)/.tools
+
+.PHONY: demo up test check unit acceptance format clean
+
+demo: $(READY)
+	$(BIN)/stembus separate "$(SONG)" --out "$(OUT)" --data "$(CURDIR)/data"
+
+up: $(READY)
+	$(BIN)/stembus up --data "$(CURDIR)/data"
+
+test: check
+	$(BIN)/python -m pytest
+
+# The same rules for everyone: lint, format, types, arrows.
+check: $(TOOLS)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(TOOLS)
+	$(BIN)/python -m pytest tests/unit tests/contract
+
+acceptance: $(TOOLS)
+	$(BIN)/python -m pytest tests/acceptance
+
+format: $(TOOLS)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# One environment, at exactly the versions of constraints.txt: the product, then the tools.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Stembus needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(TOOLS): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) data stems
