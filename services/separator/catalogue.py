@@ -161,7 +161,10 @@ class Catalogue:
         """The folder in HuggingFace's cache that has all of a published model's files."""
         repository = self.hub_cache / f"models--{hub_repository(name).replace('/', '--')}"
         for bag in sorted(repository.glob(f"snapshots/*/{name}.yaml")):
-            files = [f"{signature}.safetensors" for signature in read_bag(bag).models]
+            try:
+                files = [f"{signature}.safetensors" for signature in read_bag(bag).models]
+            except (OSError, ValueError):
+                continue  # half of a download that someone else is at
             if all((bag.parent / file).is_file() for file in files):
                 return bag.parent
         return None
@@ -218,5 +221,11 @@ def _remote_files() -> dict[str, str]:
 
 
 def _fingerprint(files: Iterable[Path]) -> str:
-    stats = ((file.name, file.stat()) for file in files)
-    return ";".join(f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in stats)
+    def stamp(file: Path) -> str:
+        try:
+            stat = file.stat()
+        except FileNotFoundError:
+            return f"{file.name}:gone"
+        return f"{file.name}:{stat.st_size}:{stat.st_mtime_ns}"
+
+    return ";".join(stamp(file) for file in files)

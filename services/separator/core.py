@@ -17,6 +17,7 @@ from shared.errors import Code, TerminalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from fractions import Fraction
 
     from numpy.typing import NDArray
 
@@ -43,8 +44,8 @@ class Span(NamedTuple):
         return self.end - self.start
 
 
-def window_frames(seconds: float, samplerate: int = SAMPLE_RATE) -> int:
-    """A window's length, rounded as apply_model rounds it (``seconds`` may be a Fraction)."""
+def window_frames(seconds: float | Fraction, samplerate: int = SAMPLE_RATE) -> int:
+    """A window's length, rounded as apply_model rounds it; htdemucs's is a fraction, 39/5 s."""
     return int(samplerate * seconds)
 
 

@@ -8,6 +8,7 @@ import warnings
 from collections import OrderedDict
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import demucs.apply
@@ -92,8 +93,7 @@ class ModelShelf:
         while len(self._loaded) >= self._keep:
             self._loaded.popitem(last=False)
         with _translated(name):
-            module = self._load(found)
-        loaded = _examined(name, module, self._device)
+            loaded = _examined(name, self._load(found), self._device)
         self._loaded[found] = loaded
         return loaded
 
@@ -182,7 +182,21 @@ def _translated(name: str) -> Iterator[None]:
         yield
     except (demucs.repo.ModelLoadingError, ImportError, SystemExit) as exc:
         raise TerminalError(Code.MODEL_WEIGHTS_UNAVAILABLE, f"{name}: {exc}"[:300]) from exc
-    except (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError) as exc:
+    except torch.OutOfMemoryError as exc:
+        raise RetryableError(Code.WORKER_OUT_OF_MEMORY, f"{name} does not fit") from exc
+    except (
+        RuntimeError,
+        UnpicklingError,
+        OSError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as exc:
+        # What torch and pickle raise for a damaged file is any of these.
+        if "can't allocate memory" in str(exc):
+            raise RetryableError(Code.WORKER_OUT_OF_MEMORY, f"{name} does not fit") from exc
         detail = f"{name} can't be loaded: {type(exc).__name__}: {exc}"[:300]
         raise TerminalError(Code.MODEL_WEIGHTS_UNAVAILABLE, detail) from exc
 

@@ -10,12 +10,12 @@ import urllib.error
 import urllib.request
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from services.separator.catalogue import Catalogue, Found, Place, hub_repository, read_bag
 from services.separator.messages import Progressed
 from shared.contracts.live import Activity
-from shared.errors import Code, RetryableError, StembusError, TerminalError
+from shared.errors import Code, RetryableError, TerminalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,6 +33,13 @@ MEMORY_SECONDS: Final = 180.0
 STALL_SECONDS: Final = 30.0
 _PIECE_BYTES: Final = 1 << 18
 _MEGABYTE: Final = 1e6
+
+
+class _Hosts(NamedTuple):
+    """Which of the two hosts hand a model out."""
+
+    hub: bool
+    old: bool
 
 
 class Weights:
@@ -59,12 +66,7 @@ class Weights:
 
     def fetchable(self, found: Found) -> bool:
         """Whether the network has it; answers within PROBE_SECONDS, and remembers a no."""
-        if not self._allowed or self._wait_of(found.name) > 0:
-            return False
-        if any(_answers(self._probe_addresses(found.name), self._clock)):
-            return True
-        self._refuse(found.name)
-        return False
+        return any(self._hosts_with(found.name))
 
     def fetch(self, found: Found, report: Report) -> Found:
         """Download a published model's weights; where they are then.
@@ -74,15 +76,11 @@ class Weights:
         if not self._allowed:
             detail = f"{found.name} is not on this disk and STEMBUS_FETCH_WEIGHTS is off"
             raise TerminalError(Code.MODEL_WEIGHTS_UNAVAILABLE, detail)
-        if not self.fetchable(found):
-            raise self._unavailable(found.name, "no network")
+        hosts = self._hosts_with(found.name)
+        if not any(hosts):
+            raise self._unavailable(found.name, "it can't be fetched at the moment")
         try:
-            try:
-                self._fetch_from_hub(found.name, report)
-            except StembusError:
-                raise
-            except Exception:  # noqa: BLE001 - huggingface_hub has no one base class for its failures; the other host is next
-                self._fetch_for_torch(found.name, report)
+            self._fetch_from(hosts, found.name, report)
         except (OSError, ValueError) as exc:
             self._refuse(found.name)
             raise self._unavailable(found.name, f"{type(exc).__name__}: {exc}"[:200]) from exc
@@ -90,6 +88,28 @@ class Weights:
         if again.place is Place.REMOTE:
             raise self._unavailable(found.name, "what was downloaded is not complete")
         return again
+
+    def _hosts_with(self, name: str) -> _Hosts:
+        if not self._allowed or self._wait_of(name) > 0:
+            return _Hosts(hub=False, old=False)
+        hub = f"{self._hub_address}/{hub_repository(name)}/resolve/main/{name}.yaml"
+        old = self._torch_address + self._catalogue.torch_files(name)[0]
+        hosts = _Hosts(*_answers((hub, old), self._clock))
+        if not any(hosts):
+            self._refuse(name)
+        return hosts
+
+    def _fetch_from(self, hosts: _Hosts, name: str, report: Report) -> None:
+        if hosts.hub:
+            try:
+                self._fetch_from_hub(name, report)
+            except Exception as exc:
+                # huggingface_hub has no one base class for its failures.
+                if not hosts.old:
+                    raise OSError(str(exc)) from exc
+            else:
+                return
+        self._fetch_for_torch(name, report)
 
     def _unavailable(self, name: str, why: str) -> RetryableError:
         wait = max(self._wait_of(name), 1.0)
@@ -101,12 +121,6 @@ class Weights:
 
     def _wait_of(self, name: str) -> float:
         return self._refused.get(name, -math.inf) - self._clock()
-
-    def _probe_addresses(self, name: str) -> tuple[str, ...]:
-        return (
-            f"{self._hub_address}/{hub_repository(name)}/resolve/main/{name}.yaml",
-            self._torch_address + self._catalogue.torch_files(name)[0],
-        )
 
     def _fetch_from_hub(self, name: str, report: Report) -> None:
         from huggingface_hub import hf_hub_download  # noqa: PLC0415 - takes a second to import; needed once in an engine's life

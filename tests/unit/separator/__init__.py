@@ -1,0 +1,1 @@
+"""The separator, by itself."""

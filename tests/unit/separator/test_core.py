@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -69,8 +71,6 @@ def test_a_window_starts_at_every_stride_inside_the_track(
 
 
 def test_the_published_windows_are_as_demucs_rounds_them() -> None:
-    from fractions import Fraction  # noqa: PLC0415 - only here
-
     assert window_frames(Fraction(39, 5)) == 343980
     assert stride_frames(343980) == 257985
     assert stride_frames(window_frames(44)) == 1455300
@@ -155,7 +155,7 @@ def test_stems_are_resolved_to_what_must_be_computed(
 def test_an_unknown_stem_is_refused_and_told_what_there_is(sources: tuple[str, ...]) -> None:
     with pytest.raises(TerminalError) as caught:
         resolve_stems(("kazoo",), sources, "m")
-    assert Code.MODEL_NO_SUCH_STEM == caught.value.code
+    assert caught.value.code == Code.MODEL_NO_SUCH_STEM
     assert "kazoo" in caught.value.detail
     assert "drums, bass" in caught.value.detail
 

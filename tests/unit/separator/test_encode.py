@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,7 +57,7 @@ class Encoded(NamedTuple):
 
 def decode(data: bytes) -> Audio:
     """All samples, (frames, 2), whatever the format."""
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         pieces = []
         for frame in container.decode(audio=0):
             array = frame.to_ndarray()
@@ -65,7 +66,7 @@ def decode(data: bytes) -> Audio:
             if array.dtype == np.int32:
                 array = array.astype(np.float64) / (1 << 31)
             pieces.append(array)
-        return np.concatenate(pieces, axis=1).T
+        return np.concatenate(pieces, axis=1).T.astype(np.float32)
 
 
 def plan_of(frames: int, stems: tuple[str, ...], per_chunk: int = 2) -> Plan:
@@ -218,7 +219,7 @@ def test_peaks_are_those_of_the_files(blobs: BlockingBlobs, tmp_path: Path) -> N
     edges = np.arange(waves.points + 1) * len(made.mix) // waves.points
     for stem, audio in (("mix", made.mix), ("vocals", got.decoded("vocals"))):
         loudest = np.abs(audio).max(axis=1)
-        expected = [loudest[a:b].max() for a, b in zip(edges, edges[1:], strict=False)]
+        expected = [loudest[a:b].max() for a, b in pairwise(edges)]
         np.testing.assert_allclose(expected, waves.stems[stem], atol=6e-4)
 
 
@@ -251,7 +252,7 @@ def test_a_damaged_chunk_is_noticed(blobs: BlockingBlobs, tmp_path: Path) -> Non
     blobs.put(key, bytes(data))
     with pytest.raises(TerminalError, match="checksum") as caught:
         encoded(request, blobs, tmp_path / "scratch")
-    assert Code.BLOB_CORRUPT == caught.value.code
+    assert caught.value.code == Code.BLOB_CORRUPT
 
 
 def test_a_missing_chunk_is_noticed(blobs: BlockingBlobs, tmp_path: Path) -> None:
@@ -263,7 +264,7 @@ def test_a_missing_chunk_is_noticed(blobs: BlockingBlobs, tmp_path: Path) -> Non
     few = msgspec.structs.replace(request, chunk_keys=request.chunk_keys[1:])
     with pytest.raises(TerminalError) as caught:
         encoded(few, blobs, tmp_path / "scratch")
-    assert Code.BLOB_MISSING == caught.value.code
+    assert caught.value.code == Code.BLOB_MISSING
 
 
 def test_full_scale_is_not_wrapped_around() -> None:

@@ -30,14 +30,14 @@ def test_one_wrong_bit_anywhere_is_noticed(place: int) -> None:
     blob[place] ^= 1
     with pytest.raises(TerminalError, match="work/j/1/chunk-0") as caught:
         unpack_span(bytes(blob), HEADER, "work/j/1/chunk-0")
-    assert Code.BLOB_CORRUPT == caught.value.code
+    assert caught.value.code == Code.BLOB_CORRUPT
 
 
 @pytest.mark.parametrize("keep", [0, 3, 10, 40, -4])
 def test_a_cut_off_span_is_noticed(keep: int) -> None:
     with pytest.raises(TerminalError) as caught:
         unpack_span(pack_span(HEADER, sums())[:keep], HEADER, "k")
-    assert Code.BLOB_CORRUPT == caught.value.code
+    assert caught.value.code == Code.BLOB_CORRUPT
 
 
 @pytest.mark.parametrize(

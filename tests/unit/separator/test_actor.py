@@ -1,0 +1,253 @@
+"""The performers with their real children: works in, facts out, nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import numpy as np
+import pytest
+
+from services.separator.actor import Finalizer, Separator
+from services.separator.children import Engines, encode_starter, engine_starter
+from services.separator.config import SeparatorConfig
+from shared.blobs import BlobStore, BlockingBlobs, open_store
+from shared.contracts.audio import AudioFormat, Metadata
+from shared.contracts.facts import Finalized, Prepared, Separated
+from shared.contracts.live import Activity
+from shared.contracts.request import Options
+from shared.contracts.work import FinalizeWork, PrepareWork, SeparateWork, Stage, SweepWork
+from shared.errors import Code, RetryableError, TerminalError
+from tests.support.audio import song, stored_track
+from tests.unit.separator.test_encode import decode
+
+if TYPE_CHECKING:
+    from services.separator.messages import EngineReport, EngineRequest
+    from shared.child import Child
+
+    EngineChild = Child[EngineRequest, EngineReport]
+
+
+class Heard(NamedTuple):
+    activity: Activity
+    fraction: float | None
+
+
+class Bench(NamedTuple):
+    """A separator and a finalizer as wiring makes them, and what they did."""
+
+    separator: Separator
+    finalizer: Finalizer
+    blobs: BlockingBlobs
+    scratch: Path
+    started: list[EngineChild]
+    heard: list[Heard]
+    lines: list[str]
+    #: Set as soon as something is reported.
+    busy: asyncio.Event
+
+    def report(self, activity: Activity, fraction: float | None = None, note: str = "") -> None:
+        assert isinstance(note, str)
+        self.heard.append(Heard(activity, fraction))
+        self.busy.set()
+
+
+@asynccontextmanager
+async def bench(folder: Path, models_dir: Path) -> AsyncIterator[Bench]:
+    config = SeparatorConfig(
+        blobs_url=f"file://{folder}/blobs",
+        scratch_dir=str(folder / "scratch"),
+        models_dir=str(models_dir),
+        fetch_weights=False,
+        device="cpu",
+        torch_threads=1,
+        windows_per_chunk=3,
+    )
+    environ = {"XDG_CACHE_HOME": str(folder / "cache")}
+    lines: list[str] = []
+    start = engine_starter(config, environ, lines.append)
+    started: list[EngineChild] = []
+
+    async def start_and_count() -> EngineChild:
+        started.append(await start())
+        return started[-1]
+
+    engines = Engines(start=start_and_count, slots=1)
+    store = open_store(config.blobs_url)
+    made = Bench(
+        Separator(engines=engines, silence=60, clock=time.monotonic, log=lines.append),
+        Finalizer(
+            start=encode_starter(config, environ, lines.append),
+            blobs=BlobStore(store),
+            scratch=folder / "scratch",
+            silence=60,
+            clock=time.monotonic,
+        ),
+        BlockingBlobs(store),
+        folder / "scratch",
+        started,
+        [],
+        lines,
+        asyncio.Event(),
+    )
+    try:
+        yield made
+    finally:
+        await engines.close()
+
+
+async def prepare(at: Bench, model: str, seconds: float = 3.0) -> tuple[PrepareWork, Prepared]:
+    track = stored_track(at.blobs, song(seconds).mix)
+    work = PrepareWork(job_id="j", attempt=2, options=Options(model=model), track=track)
+    fact = await at.separator.perform(work, at.report)
+    assert isinstance(fact, Prepared)
+    assert (fact.job_id, fact.stage, fact.unit, fact.attempt) == ("j", Stage.SEPARATE, "prepare", 2)
+    return work, fact
+
+
+def chunk_work(prepared: tuple[PrepareWork, Prepared], chunk: int) -> SeparateWork:
+    work, fact = prepared
+    return SeparateWork(
+        job_id="j", unit=str(chunk), attempt=3, chunk=chunk, track=work.track, plan=fact.plan
+    )
+
+
+def finalize_work(prepared: tuple[PrepareWork, Prepared]) -> FinalizeWork:
+    work, fact = prepared
+    return FinalizeWork(
+        job_id="j",
+        track=work.track,
+        plan=fact.plan,
+        attempts=(3,) * fact.plan.chunks,
+        format=AudioFormat.FLAC,
+        metadata=Metadata(title="Song"),
+    )
+
+
+async def test_a_track_becomes_stems(tmp_path: Path, models_dir: Path) -> None:
+    async with bench(tmp_path, models_dir) as at:
+        prepared = await prepare(at, "tiny")
+        plan = prepared[1].plan
+        assert plan.chunks == 2
+        for chunk in range(plan.chunks):
+            fact = await at.separator.perform(chunk_work(prepared, chunk), at.report)
+            assert isinstance(fact, Separated)
+            assert (fact.unit, fact.attempt, fact.device) == (str(chunk), 3, "cpu")
+            assert fact.elapsed > 0
+        assert at.heard[-1] == Heard(Activity.SEPARATING, 1.0)
+        assert list(at.separator.speeds) == ["tiny"]
+        assert len(at.started) == 1
+
+        done = await at.finalizer.perform(finalize_work(prepared), at.report)
+        assert isinstance(done, Finalized)
+        assert (done.stage, done.unit, done.attempt) == (Stage.FINALIZE, "stems", 1)
+        assert at.heard[-1].activity is Activity.ENCODING
+        result = done.result
+        assert [one.name for one in result.stems] == list(plan.stems)
+        files = {
+            name: decode(at.blobs.get_range(key, 0, at.blobs.size(key)))
+            for name in plan.stems
+            if (key := f"results/{result.id}/{name}.flac")
+        }
+        mix = song(3.0).mix * result.gain
+        both = files["vocals"] + files["instrumental"]
+        np.testing.assert_allclose(mix, both, atol=2.0**-22)
+        assert not list(at.scratch.glob("encode-*"))
+
+        assert list((tmp_path / "blobs/work").rglob("chunk-*"))
+        at.blobs.put("work/j/4/chunk-0", b"of the retry that followed")
+        assert await at.finalizer.perform(SweepWork(job_id="j", attempt=3), at.report) is None
+        left = [path.parent.name for path in (tmp_path / "blobs/work").rglob("chunk-*")]
+        assert left == ["4"]
+        assert await at.finalizer.perform(SweepWork(job_id="j", attempt=3), at.report) is None
+
+
+async def test_cancelling_kills_the_engine_and_the_next_work_starts_another(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    async with bench(tmp_path, models_dir) as at:
+        prepared = await prepare(at, "dsp", seconds=60.0)
+        at.busy.clear()
+        task = asyncio.create_task(at.separator.perform(chunk_work(prepared, 0), at.report))
+        await at.busy.wait()
+        task.cancel()
+        asked = time.monotonic()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert time.monotonic() - asked < 2
+        assert not at.started[0].alive
+        assert not list((tmp_path / "blobs").glob("work/**/chunk-*"))
+        await prepare(at, "dsp", seconds=1.0)
+        assert len(at.started) == 2
+
+
+async def test_an_engine_that_dies_is_an_error_with_a_code_and_is_replaced(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    async with bench(tmp_path, models_dir) as at:
+        prepared = await prepare(at, "dsp", seconds=60.0)
+        at.busy.clear()
+        task = asyncio.create_task(at.separator.perform(chunk_work(prepared, 0), at.report))
+        await at.busy.wait()
+        os.kill(at.started[0].pid, signal.SIGKILL)
+        with pytest.raises(RetryableError) as caught:
+            await task
+        assert caught.value.code == Code.WORKER_CRASHED
+        await prepare(at, "dsp", seconds=1.0)
+
+
+async def test_another_version_of_the_model_is_refused(tmp_path: Path, models_dir: Path) -> None:
+    async with bench(tmp_path, models_dir) as at:
+        work, fact = await prepare(at, "tiny")
+        other = msgspec.structs.replace(
+            fact, plan=msgspec.structs.replace(fact.plan, digest="0" * 32)
+        )
+        with pytest.raises(RetryableError) as caught:
+            await at.separator.perform(chunk_work((work, other), 0), at.report)
+        assert caught.value.code == Code.MODEL_CHANGED
+        # The engine is none the worse for it.
+        await at.separator.perform(chunk_work((work, fact), 0), at.report)
+        assert len(at.started) == 1
+
+
+async def test_a_track_that_is_gone_is_said_so(tmp_path: Path, models_dir: Path) -> None:
+    async with bench(tmp_path, models_dir) as at:
+        prepared = await prepare(at, "dsp")
+        (tmp_path / f"blobs/tracks/{prepared[0].track.id}/audio.f32").unlink()
+        with pytest.raises(TerminalError) as caught:
+            await at.separator.perform(chunk_work(prepared, 0), at.report)
+        assert caught.value.code == Code.BLOB_MISSING
+        with pytest.raises(TerminalError) as missing:
+            await at.finalizer.perform(finalize_work(prepared), at.report)
+        assert missing.value.code == Code.BLOB_MISSING
+        assert not list(at.scratch.glob("encode-*"))
+
+
+async def test_the_offers_follow_the_folder(tmp_path: Path, models_dir: Path) -> None:
+    async with bench(tmp_path, models_dir) as at:
+        folders = iter(["as it is", "as it is", "changed"])
+
+        async def pause() -> None:
+            """The next look is due at once."""
+
+        def scan() -> str:
+            try:
+                return next(folders)
+            except StopIteration:
+                raise RuntimeError("enough") from None
+
+        with pytest.raises(RuntimeError, match="enough"):
+            await at.separator.watch_models(scan, pause)
+        offers = {one.name: one for one in at.separator.offers()}
+        assert offers["duo"].sources == ("vocals", "instrumental")
+        assert offers["tiny"].origin == "local"
+        assert offers["dsp"].ready
+        assert not offers["htdemucs"].ready
+        assert at.separator.device == "cpu"

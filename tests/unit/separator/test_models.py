@@ -1,0 +1,245 @@
+"""What may be named, how it is loaded, what identifies it."""
+
+from __future__ import annotations
+
+import json
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import demucs.hf
+import demucs.pretrained
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from services.separator.catalogue import (
+    PUBLISHED,
+    QUANTIZED,
+    Catalogue,
+    Place,
+    hub_repository,
+    published_bag,
+)
+from services.separator.engine import Engine
+from services.separator.messages import (
+    DescribeModels,
+    EngineReport,
+    EngineSettings,
+    ModelsDescribed,
+    PrepareTrack,
+    Progressed,
+    TrackPrepared,
+)
+from services.separator.models import ModelShelf
+from services.separator.weights import Weights
+from shared.blobs import BlockingBlobs
+from shared.contracts.audio import Plan, Track
+from shared.contracts.request import Options
+from shared.errors import Code, RetryableError, StembusError, TerminalError
+from tests.support.models import save_bag, save_package, small_htdemucs
+
+CPU = torch.device("cpu")
+TRACK = Track(id="t", frames=100_000, mean=0.0, std=0.1)
+
+
+def ignore(_: Progressed) -> None:
+    """Nobody listens."""
+
+
+def shelf_of(catalogue: Catalogue, keep: int = 2) -> ModelShelf:
+    weights = Weights(catalogue=catalogue, allowed=False, clock=time.monotonic)
+    return ModelShelf(catalogue=catalogue, weights=weights, device=CPU, keep=keep)
+
+
+def engine_of(catalogue: Catalogue, blobs: BlockingBlobs) -> Engine:
+    weights = Weights(catalogue=catalogue, allowed=False, clock=time.monotonic)
+    return Engine(
+        catalogue=catalogue,
+        weights=weights,
+        shelf=ModelShelf(catalogue=catalogue, weights=weights, device=CPU, keep=2),
+        blobs=blobs,
+        device=CPU,
+        settings=EngineSettings(blobs_url=""),
+    )
+
+
+def prepared(engine: Engine, model: str, *stems: str) -> Plan:
+    reports: list[EngineReport] = []
+    options = Options(model=model, stems=stems)
+    engine.handle(PrepareTrack(options=options, track=TRACK), reports.append)
+    (last,) = [one for one in reports if isinstance(one, TrackPrepared)]
+    return last.plan
+
+
+def test_our_list_of_published_models_is_demucss() -> None:
+    remote = demucs.pretrained.REMOTE_ROOT
+    bags = {path.stem for path in remote.glob("*.yaml") if not path.stem.startswith("repro_")}
+    assert bags == set(PUBLISHED)
+    files = demucs.pretrained._parse_remote_files(remote / "files.txt")
+    catalogue = Catalogue(models_dir=None, hub_cache=Path("/none"), torch_hub=Path("/none"))
+    for name in PUBLISHED:
+        addresses = [files[signature] for signature in published_bag(name)]
+        root = demucs.pretrained.ROOT_URL
+        assert [root + one for one in catalogue.torch_files(name)] == addresses
+        assert hub_repository(name) == f"adefossez/{demucs.hf.hf_repo_name(name)}"
+
+
+def test_names_are_the_published_ones_the_folders_and_dsp(catalogue: Catalogue) -> None:
+    names = catalogue.names()
+    local = {"tiny", "tiny2", "hybrid", "timely", "duo", "hot", "mixed", "uneven"}
+    assert set(names) == (set(PUBLISHED) - QUANTIZED) | local | {"dsp"}
+    assert catalogue.find("tiny").place is Place.LOCAL
+    assert catalogue.find("dsp").place is Place.BUILT_IN
+    assert catalogue.find("htdemucs").place is Place.REMOTE
+
+
+@pytest.mark.parametrize("name", ["", "../tiny", "hf://x/y", "demucs_unittest", "auto", "x" * 999])
+def test_what_is_not_on_the_list_is_unknown(name: str, catalogue: Catalogue) -> None:
+    with pytest.raises(TerminalError) as caught:
+        shelf_of(catalogue).get(name, ignore)
+    assert caught.value.code == Code.MODEL_UNKNOWN
+
+
+def test_the_folder_wins_over_a_published_model_of_the_same_name(
+    tmp_path: Path, blobs: BlockingBlobs
+) -> None:
+    save_package(small_htdemucs(), tmp_path / "models", "htdemucs")
+    catalogue = Catalogue(
+        models_dir=tmp_path / "models", hub_cache=tmp_path, torch_hub=tmp_path / "torch"
+    )
+    assert catalogue.find("htdemucs").place is Place.LOCAL
+    assert prepared(engine_of(catalogue, blobs), "auto").model == "htdemucs"
+
+
+def test_weights_put_into_the_folder_under_their_published_names_are_found(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "models"
+    catalogue = Catalogue(models_dir=folder, hub_cache=tmp_path, torch_hub=tmp_path / "torch")
+    made = save_package(small_htdemucs(), folder, "made")
+    (file,) = catalogue.torch_files("htdemucs")
+    made.rename(folder / Path(file).name)
+    assert catalogue.find("htdemucs").place is Place.LOCAL_FILES
+    with pytest.raises(TerminalError, match="Invalid checksum") as caught:
+        shelf_of(catalogue).get("htdemucs", ignore)
+    assert caught.value.code == Code.MODEL_WEIGHTS_UNAVAILABLE
+
+
+def test_a_model_in_the_hubs_cache_is_loaded_without_the_network(tmp_path: Path) -> None:
+    model = small_htdemucs(7)
+    args, kwargs = model._init_args_kwargs
+    kwargs = {
+        key: {"_type": "fraction", "numerator": value.numerator, "denominator": value.denominator}
+        if isinstance(value, Fraction)
+        else value
+        for key, value in kwargs.items()
+    }
+    folder = tmp_path / "models--adefossez--HTDemucs" / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    save_bag(folder, "htdemucs", ["955717e8"])
+    metadata = {
+        "klass": "demucs.htdemucs.HTDemucs",
+        "args": json.dumps(args),
+        "kwargs": json.dumps(kwargs),
+    }
+    state = {key: value.contiguous() for key, value in model.state_dict().items()}
+    save_file(state, folder / "955717e8.safetensors", metadata)
+    catalogue = Catalogue(models_dir=None, hub_cache=tmp_path, torch_hub=tmp_path / "torch")
+    assert catalogue.find("htdemucs").place is Place.HUB_CACHE
+    from_hub = shelf_of(catalogue).get("htdemucs", ignore)
+
+    # The same weights in another place are the same model.
+    save_package(model, tmp_path / "models", "same")
+    local = Catalogue(models_dir=tmp_path / "models", hub_cache=tmp_path, torch_hub=tmp_path)
+    assert from_hub.digest == shelf_of(local).get("same", ignore).digest
+
+
+def test_a_digest_tells_weights_and_shares_apart(catalogue: Catalogue) -> None:
+    names = ("tiny", "tiny2", "hybrid", "timely", "hot", "mixed", "dsp")
+    digests = [shelf_of(catalogue).get(name, ignore).digest for name in names]
+    assert len(set(digests)) == len(names)
+    assert digests[0] == shelf_of(catalogue).get("tiny", ignore).digest
+
+
+def test_the_shelf_keeps_the_last_used_models_and_notices_new_files(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    for seed, name in enumerate("abc"):
+        save_package(small_htdemucs(seed), folder, name)
+    catalogue = Catalogue(models_dir=folder, hub_cache=tmp_path, torch_hub=tmp_path)
+    shelf = shelf_of(catalogue, keep=2)
+    first = shelf.get("a", ignore)
+    second = shelf.get("b", ignore)
+    assert shelf.get("a", ignore) is first
+    shelf.get("c", ignore)
+    assert shelf.get("a", ignore) is first
+    assert shelf.get("b", ignore) is not second
+    save_package(small_htdemucs(9), folder, "a")
+    assert shelf.get("a", ignore).digest != first.digest
+
+
+def test_a_bag_of_unlike_windows_is_refused(catalogue: Catalogue) -> None:
+    with pytest.raises(TerminalError, match="window length"):
+        shelf_of(catalogue).get("uneven", ignore)
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04 no", b"junk" * 100])
+def test_a_broken_package_is_an_error_with_a_code_and_hides_no_other(
+    data: bytes, tmp_path: Path, blobs: BlockingBlobs
+) -> None:
+    save_package(small_htdemucs(), tmp_path / "models", "good")
+    (tmp_path / "models" / "bad.th").write_bytes(data)
+    catalogue = Catalogue(models_dir=tmp_path / "models", hub_cache=tmp_path, torch_hub=tmp_path)
+    with pytest.raises(TerminalError) as caught:
+        shelf_of(catalogue).get("bad", ignore)
+    assert caught.value.code == Code.MODEL_WEIGHTS_UNAVAILABLE
+    reports: list[EngineReport] = []
+    engine_of(catalogue, blobs).handle(DescribeModels(), reports.append)
+    (described,) = reports
+    assert isinstance(described, ModelsDescribed)
+    offers = {one.name: one for one in described.models}
+    assert "bad" not in offers
+    assert offers["good"].sources == ("drums", "bass", "other", "vocals")
+    assert offers["good"].ready
+    assert not offers["htdemucs"].ready
+
+
+def test_a_plan_says_how_the_track_is_cut(catalogue: Catalogue, blobs: BlockingBlobs) -> None:
+    plan = prepared(engine_of(catalogue, blobs), "tiny", "instrumental", "bass")
+    assert (plan.model, plan.segment, plan.stride, plan.frames) == ("tiny", 33075, 24806, 100_000)
+    assert plan.computed == ("bass", "vocals")
+    assert plan.stems == ("instrumental", "bass")
+    assert plan.windows_per_chunk == 8
+
+
+def test_auto_without_weights_and_network_is_dsp(
+    catalogue: Catalogue, blobs: BlockingBlobs
+) -> None:
+    plan = prepared(engine_of(catalogue, blobs), "auto")
+    assert plan.model == "dsp"
+    assert plan.stems == ("vocals", "instrumental")
+    assert plan.computed == ("vocals",)
+
+
+@pytest.mark.parametrize(
+    ("model", "stem", "kind", "code"),
+    [
+        ("auto", "drums", RetryableError, Code.MODEL_WEIGHTS_UNAVAILABLE),
+        ("auto", "kazoo", TerminalError, Code.MODEL_NO_SUCH_STEM),
+        ("htdemucs", "vocals", TerminalError, Code.MODEL_WEIGHTS_UNAVAILABLE),
+        ("htdemucs", "guitar", TerminalError, Code.MODEL_NO_SUCH_STEM),
+        ("tiny", "guitar", TerminalError, Code.MODEL_NO_SUCH_STEM),
+        ("nonesuch", "vocals", TerminalError, Code.MODEL_UNKNOWN),
+    ],
+)
+def test_what_can_not_be_had_is_said(
+    model: str,
+    stem: str,
+    kind: type[StembusError],
+    code: Code,
+    catalogue: Catalogue,
+    blobs: BlockingBlobs,
+) -> None:
+    with pytest.raises(kind) as caught:
+        prepared(engine_of(catalogue, blobs), model, stem)
+    assert code == caught.value.code
