@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= stems
-SONG ?= docs/clip.ogg
+SONG ?= docs/clip.mp3
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 TOOLS := $(VENV)/.tools

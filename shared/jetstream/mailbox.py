@@ -79,7 +79,7 @@ class JetStreamMailbox:
         """See ``Mailbox``."""
         try:
             messages = await self._subscription.fetch(limit, timeout=timeout)
-        except nats.errors.TimeoutError:
+        except TimeoutError:  # nats-py raises its own and asyncio's, which are one by inheritance
             return ()
         except nats.js.errors.APIError as exc:
             raise ConnectionError(str(exc)) from exc
