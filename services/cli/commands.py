@@ -14,7 +14,7 @@ import aiohttp
 from rich.console import Console
 
 from services.cli.client import ApiError, Client, UnreachableError
-from services.cli.show import ProgressLine, event_line, job_table, problem_text, song
+from services.cli.show import event_line, job_table, problem_text, progress_of, song
 from services.cli.stack import Stack, StackError, read_note
 from shared.contracts.codec import encode
 from shared.contracts.job import Status
@@ -136,7 +136,7 @@ async def separate(
 
 
 async def _follow(terminal: Terminal, client: Client, job_id: str) -> Snapshot:
-    with ProgressLine(terminal.err) as line:
+    with progress_of(terminal.err) as line:
         async for event in client.events(job_id):
             line.show(event)
             if event.job is not None and event.job.status.terminal:

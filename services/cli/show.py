@@ -43,6 +43,35 @@ def left(eta: datetime | None) -> str:
     return f"about {seconds} s left" if seconds < 90 else f"about {round(seconds / 60)} min left"  # noqa: PLR2004 - reads better
 
 
+class Spoken:
+    """One job's progress where the output is no terminal: a line for each step worth one."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._said = ("", -1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, event: Event) -> None:
+        """Say what ``event`` tells, if the phase or the tenth has changed."""
+        line = event_line(event)
+        percent = event.job.progress if event.job else event.progress and event.progress.progress
+        phase = event.job.status if event.job else event.progress and event.progress.activity
+        step = (str(phase), int((percent or 0.0) // 10))
+        if line is not None and step != self._said:
+            self._said = step
+            self._console.print(line, soft_wrap=True)
+
+
+def progress_of(console: Console) -> ProgressLine | Spoken:
+    """How to show a job's progress on ``console``."""
+    return ProgressLine(console) if console.is_terminal else Spoken(console)
+
+
 class ProgressLine:
     """One live line for one job."""
 
