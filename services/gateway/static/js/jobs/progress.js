@@ -57,13 +57,21 @@ export class ProgressView {
   }
 }
 
+/** @type {Record<import("../types.js").Phase, string>} */
+const BEGINNING = { download: "Getting the song", separation: "Preparing the model", finalization: "Putting the stems together" };
+
 /** @param {import("../types.js").Snapshot} job @param {import("../types.js").Progress|null} live */
 function doing(job, live) {
   if (live) return [activityWords(live.activity), live.note].filter(Boolean).join(", ");
-  if (job.error) return `Trying again: ${job.error.title}`;
   const parts = job.separation;
-  if (job.phase === "separation" && parts) return `${parts.chunks_done} of ${parts.chunks} parts done`;
-  return job.timeline.at(-1)?.note || "Waiting for a worker";
+  const counted = job.phase === "separation" && parts ? `${parts.chunks_done} of ${parts.chunks} parts done` : "";
+  return [newsOf(job), counted].filter(Boolean).join(", ") || (job.phase ? BEGINNING[job.phase] : "");
+}
+
+/** What the history says since the phase began: a second try, and when. @param {import("../types.js").Snapshot} job */
+function newsOf({ timeline }) {
+  const [before, last] = timeline.slice(-2);
+  return last && before.status === last.status && before.phase === last.phase ? (last.note ?? "") : "";
 }
 
 /** @param {string} className */

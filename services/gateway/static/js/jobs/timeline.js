@@ -28,6 +28,6 @@ export class Timeline {
       h("li", { "data-status": moment.status },
         h("time", { dateTime: moment.at, title: new Date(moment.at).toLocaleString() }, clockTime(moment.at)),
         h("span", { class: "timeline-what" }, statusWord(moment)),
-        moment.note ? h("span", { class: "timeline-note quiet" }, moment.note) : null)));
+        moment.note && moment.note !== moment.status ? h("span", { class: "timeline-note quiet" }, moment.note) : null)));
   }
 }
