@@ -81,7 +81,7 @@ async def _serve(
     telemetry = Telemetry(name, tracer_provider(name, os.environ))
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(telemetry.close)
-        nc = await _unless(stopping, connect(config.nats_url, f"stembus-{name}", log))
+        nc = await _unless(stopping, connect(config.nats_url, name, log))
         if nc is None:
             return
         stack.push_async_callback(_close, nc)

@@ -58,6 +58,17 @@ def up(
 
 
 @app.command()
+def provision(
+    nats_url: Annotated[
+        str, typer.Option(envvar="STEMBUS_NATS_URL", help="The broker, as its administrator.")
+    ] = "nats://127.0.0.1:4222",
+) -> None:
+    """Create on a broker what the services bind to; for deployments, safe to run again."""
+    terminal = commands.Terminal()
+    raise typer.Exit(commands.run(terminal, partial(commands.provision, terminal, nats_url)))
+
+
+@app.command()
 def separate(
     source: Annotated[str, typer.Argument(help="A file, or an http(s) URL.")],
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder for the stems.")] = Path(

@@ -67,7 +67,7 @@ def write_config(folder: Path, port: int) -> Path:
 
 async def prepare(url: str, log: FilteringBoundLogger) -> None:
     """Wait for the broker and create what the services bind to."""
-    nc = await connect(url, "stembus-provision", log)
+    nc = await connect(url, "provision", log)
     try:
         await provision(nc.jetstream(timeout=10))
     finally:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import aiohttp
 from rich.console import Console
 
+from services.cli import broker
 from services.cli.client import ApiError, Client, UnreachableError
 from services.cli.show import event_line, job_table, problem_text, progress_of, song
 from services.cli.stack import Stack, StackError, read_note
 from shared.contracts.codec import encode
 from shared.contracts.job import Status
+from shared.telemetry import json_log
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -94,6 +96,13 @@ async def up(terminal: Terminal, config: StackConfig) -> Exit:
                 terminal.say("Stopping…")
     except asyncio.CancelledError:
         return Exit.DONE
+    return Exit.DONE
+
+
+async def provision(terminal: Terminal, nats_url: str) -> Exit:
+    """Create streams, buckets and consumers on a broker."""
+    await broker.prepare(nats_url, json_log("provision", "info"))
+    terminal.say("The broker has everything the services need.")
     return Exit.DONE
 
 

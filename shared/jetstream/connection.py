@@ -30,7 +30,11 @@ PENDING_BYTES: Final = 8 << 20
 
 
 async def connect(url: str, name: str, log: FilteringBoundLogger) -> Client:
-    """A connection that comes back by itself for ever; waits for the broker to be there."""
+    """A connection that comes back by itself for ever; waits for the broker to be there.
+
+    Answers to ``name`` come on subjects of its own (``_INBOX_<name>.…``), so that the broker
+    can keep others from listening in.
+    """
     connected = False
 
     async def on_error(exc: Exception) -> None:
@@ -49,7 +53,8 @@ async def connect(url: str, name: str, log: FilteringBoundLogger) -> Client:
         try:
             nc = await nats.connect(
                 url,
-                name=name,
+                name=f"stembus-{name}",
+                inbox_prefix=f"_INBOX_{name}",
                 error_cb=on_error,
                 disconnected_cb=on_disconnect,
                 reconnected_cb=on_reconnect,
