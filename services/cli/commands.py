@@ -7,10 +7,13 @@ import contextlib
 import re
 import signal
 from enum import IntEnum
+from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import aiohttp
+from msgspec.structs import replace
 from rich.console import Console
 
 from services.cli import broker
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 
     from services.cli.config import StackConfig
     from shared.contracts.snapshot import Snapshot
+
+#: This machine's own addresses.
+LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 
 
 class Exit(IntEnum):
@@ -89,6 +95,8 @@ async def up(terminal: Terminal, config: StackConfig) -> Exit:
             terminal.say(f"Stembus is at {stack.url}")
             terminal.say(f"  broker {stack.nats_url} (look in with: nats sub '>')")
             terminal.say(f"  data   {config.data}")
+            for name, url in stack.health.items():
+                terminal.say(f"  {name:<12} {url}/metrics")
             terminal.say("Ctrl-C stops it.")
             try:
                 await asyncio.Event().wait()
@@ -121,6 +129,9 @@ async def separate(
     if path is not None and not path.is_file():
         terminal.say(f"{source}: there is no such file, and it is not a URL")
         return Exit.USAGE
+    if path is None and is_loopback(source):
+        # Who names this very machine may fetch from it, on a stack of their own.
+        config = replace(config, allow_networks=LOOPBACK)
     async with _client(terminal, config, server, may_start=True) as client:
         given = {"upload": await client.upload(path)} if path else {"url": source}
         job_id = await client.submit(given, *options)
@@ -190,6 +201,15 @@ async def command(
         job = await client.command(job_id, verb)
         terminal.out.print(f"{job.id} {job.status.value}", markup=False)
     return Exit.DONE
+
+
+def is_loopback(url: str) -> bool:
+    """Whether ``url`` names this machine itself, by address or as localhost."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @contextlib.asynccontextmanager

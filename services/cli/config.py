@@ -27,6 +27,8 @@ class StackConfig(Struct, frozen=True, kw_only=True):
     schedulers: int = 1
     #: Folder with model packages; beside the published models.
     models: Path | None = None
+    #: Networks that URLs may lead into, beside those that the environment lists.
+    allow_networks: tuple[str, ...] = ()
 
     @property
     def logs(self) -> Path:

@@ -64,6 +64,8 @@ class Stack:
         self._stopping = False
         self.url = ""
         self.nats_url = ""
+        #: Where each service shows /health, /ready and /metrics.
+        self.health: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:
         try:
@@ -113,9 +115,13 @@ class Stack:
         for name in names:
             scratch = config.data / "scratch" / name
             scratch.mkdir(parents=True, exist_ok=True)
-            own = {"STEMBUS_SCRATCH_DIR": str(scratch)}
-            if name == "gateway":
-                own |= {"STEMBUS_HTTP_PORT": str(port)}
+            health_port = broker.free_port()
+            self.health[name] = f"http://{LOCALHOST}:{health_port}"
+            own = {
+                "STEMBUS_SCRATCH_DIR": str(scratch),
+                "STEMBUS_HEALTH_PORT": str(health_port),
+                "STEMBUS_HTTP_PORT": str(port),
+            }
             module = f"services.{name.partition('-')[0]}"
             # No console script between us and the service: signals reach it directly.
             self._services.append(
@@ -132,6 +138,9 @@ class Stack:
             "STEMBUS_HTTP_HOST": LOCALHOST,
             "STEMBUS_ALLOWED_HOSTS": "127.0.0.1,localhost,::1",
         }
+        if config.allow_networks:
+            listed = (os.environ.get("STEMBUS_ALLOW_NETWORKS", ""), *config.allow_networks)
+            shared["STEMBUS_ALLOW_NETWORKS"] = ",".join(filter(None, listed))
         if config.models is not None:
             shared["STEMBUS_MODELS_DIR"] = str(config.models)
         return {**shared, **{k: v for k, v in os.environ.items() if k not in shared}, **shared}

@@ -44,7 +44,7 @@ def settings_rows() -> list[str]:
 
 def _default(value: object) -> str:
     shown = ",".join(value) if isinstance(value, tuple) else str(value)
-    return f"`{shown}`" if shown else "–"
+    return f"`{shown}`" if shown else ""
 
 
 def _comments(source: str) -> dict[str, str]:
