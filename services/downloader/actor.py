@@ -21,7 +21,7 @@ from shared.blobs import (
     upload_key,
     upload_note_key,
 )
-from shared.contracts.audio import Metadata, Track
+from shared.contracts.audio import FRAME_BYTES, Metadata, Track
 from shared.contracts.facts import Downloaded
 from shared.contracts.live import Activity
 from shared.contracts.request import Upload
@@ -172,7 +172,9 @@ class Downloader:
         """Put the track where its hash says, the record last; nothing if it is there already."""
         report(Activity.STORING, shares.decoded)
         track = record.track.id
-        if await self._blobs.info(track_record_key(track)) is not None:
+        known = await self._blobs.info(track_record_key(track))
+        audio = await self._blobs.info(track_audio_key(track))
+        if known and audio and audio.size == record.track.frames * FRAME_BYTES:
             return
         total = await asyncio.to_thread(lambda: original.stat().st_size + pcm.stat().st_size)
         stored = 0

@@ -38,6 +38,9 @@ class Due(Struct, frozen=True):
     job_id: str
 
 
+#: Errors that say that stored files are gone or damaged.
+LOST: Final = frozenset({Code.BLOB_MISSING, Code.BLOB_CORRUPT})
+
 Stimulus = (
     SubmitJob | CancelJob | RetryJob | Downloaded | Prepared | Separated | Finalized | Failed
     | Dispatched | Due
@@ -229,6 +232,8 @@ def _cancel_again(job: Job, _: CancelJob, __: Circumstances) -> Outcome:
 
 def _retry(job: Job, _: RetryJob, at: Circumstances) -> Outcome:
     """Back to waiting; what is done stays done, what is not starts with a clean record."""
+    if job.error is not None and job.error.code in LOST:
+        job = _from_the_start(job)
     units = {
         name: unit if unit.state is UnitState.DONE else Unit(UnitState.WAITING, unit.attempt)
         for name, unit in job.units.items()
@@ -237,6 +242,13 @@ def _retry(job: Job, _: RetryJob, at: Circumstances) -> Outcome:
         job = replace(job, phase=Phase.SEPARATION)  # a cancel swept the chunks away
     pending = replace(job, status=Status.PENDING, units=units, error=None, finished_at=None)
     return _changed(pending, at, "retried")
+
+
+def _from_the_start(job: Job) -> Job:
+    """What was stored can't be relied on: nothing is done, and attempts count on."""
+    highest = max((unit.attempt for unit in job.units.values()), default=0)
+    floor = max(highest, job.attempt_floor)
+    return replace(job, phase=None, track=None, plan=None, units={}, attempt_floor=floor)
 
 
 def _completed_again(job: Job, fact: Finalized, _: Circumstances) -> Outcome:

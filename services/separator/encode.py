@@ -8,6 +8,7 @@ for all stems, can keep the loudest from clipping; one encodes.  It never import
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -64,10 +65,18 @@ class StemWriter:
         loudest = max(meters[stem].peak for stem in plan.stems)
         gain = 1.0 if loudest <= 1.0 else 1.0 / loudest
 
-        with open_encoders(self._folder, plan.stems, request.format, request.metadata) as encoders:
+        with (
+            open_encoders(self._folder, plan.stems, request.format, request.metadata) as encoders,
+            # The codecs let go of the interpreter: each stem can have a core of its own.
+            ThreadPoolExecutor(max_workers=len(plan.stems)) as pool,
+        ):
             for block in gathering.blocks():
-                for stem, samples in block.stems.items():
-                    encoders[stem].write(samples if gain == 1.0 else samples * gain)
+                writes = [
+                    pool.submit(encoders[stem].write, samples if gain == 1.0 else samples * gain)
+                    for stem, samples in block.stems.items()
+                ]
+                for write in writes:
+                    write.result()
                 done = (block.start + len(block.mix)) / frames
                 tell(_MEASURED + (_ENCODED - _MEASURED) * done)
             for encoder in encoders.values():
