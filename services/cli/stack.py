@@ -133,7 +133,6 @@ class Stack:
         config = self._config
         shared = {
             "STEMBUS_NATS_URL": self.nats_url,
-            "STEMBUS_BLOBS_URL": f"file://{config.data / 'blobs'}",
             "STEMBUS_GRACE_SECONDS": str(WORK_GRACE),
             "STEMBUS_HTTP_HOST": LOCALHOST,
             "STEMBUS_ALLOWED_HOSTS": "127.0.0.1,localhost,::1",
@@ -143,7 +142,8 @@ class Stack:
             shared["STEMBUS_ALLOW_NETWORKS"] = ",".join(filter(None, listed))
         if config.models is not None:
             shared["STEMBUS_MODELS_DIR"] = str(config.models)
-        return {**shared, **{k: v for k, v in os.environ.items() if k not in shared}, **shared}
+        local = {"STEMBUS_BLOBS_URL": f"file://{config.data / 'blobs'}"}
+        return {**local, **os.environ, **shared}
 
     def _supervised(self, name: str, command: list[str], environment: dict[str, str]) -> Supervised:
         return Supervised(

@@ -8,7 +8,7 @@ from typing import Final
 from shared.contracts.commands import CancelJob, Command, RetryJob, SubmitJob
 from shared.contracts.facts import Fact, FactBase
 from shared.contracts.live import Beat, Progress, Tick
-from shared.contracts.work import STAGE_OF, Stage, StopOrder, Work
+from shared.contracts.work import STAGE_OF, UNIT_STEMS, Stage, StopOrder, Work
 
 #: A token that may stand in a subject, a key or a path: no dot, no wildcard, no slash.
 TOKEN: Final = re.compile(r"\A[A-Za-z0-9_-]{1,64}\Z")
@@ -65,8 +65,16 @@ def stage_filter(stage: Stage) -> str:
 
 
 def waiting_work(job_id: str) -> tuple[str, ...]:
-    """Filters for all work of a job that no worker has taken yet."""
-    return tuple(f"work.{stage}.{token(job_id)}.>" for stage in Stage)
+    """Filters for what a stop takes away of a job's work: all but the sweep, which a stop brings.
+
+    The broker would drop a sweep said again as one that it knows.
+    """
+    job = token(job_id)
+    return (
+        f"work.{Stage.DOWNLOAD}.{job}.>",
+        f"work.{Stage.SEPARATE}.{job}.>",
+        work_subject(Stage.FINALIZE, job, UNIT_STEMS),
+    )
 
 
 def id_of(message: Command | Fact | Work) -> str:

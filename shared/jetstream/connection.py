@@ -6,14 +6,13 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import nats
 import nats.errors
 import nats.js.errors
+from nats.aio.client import Client
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from nats.aio.client import Client
     from structlog.typing import FilteringBoundLogger
 
 T = TypeVar("T")
@@ -35,45 +34,48 @@ async def connect(url: str, name: str, log: FilteringBoundLogger) -> Client:
     Answers to ``name`` come on subjects of its own (``_INBOX_<name>.…``), so that the broker
     can keep others from listening in.
     """
-    connected = False
-
-    async def on_error(exc: Exception) -> None:
-        # Refused permissions arrive only here: they must be loud.
-        if connected:
-            log.error("broker error", reason=f"{type(exc).__name__}: {exc}")
-
-    async def on_disconnect() -> None:
-        log.warning("broker is away")
-
-    async def on_reconnect() -> None:
-        log.info("broker is back")
-
     waiting = False
     while True:
         try:
-            nc = await nats.connect(
-                url,
-                name=f"stembus-{name}",
-                inbox_prefix=f"_INBOX_{name}",
-                error_cb=on_error,
-                disconnected_cb=on_disconnect,
-                reconnected_cb=on_reconnect,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=RECONNECT_SECONDS,
-                connect_timeout=2,
-                # Notices a broker that is there but says nothing (SIGSTOP, a cut cable) in 15 s.
-                ping_interval=5,
-                max_outstanding_pings=2,
-                pending_size=PENDING_BYTES,
-            )
+            return await _attempt(url, name, log)
         except (OSError, nats.errors.NoServersError, nats.errors.TimeoutError) as exc:
             if not waiting:
                 log.warning("waiting for the broker", reason=str(exc))
                 waiting = True
             await asyncio.sleep(RECONNECT_SECONDS)
-        else:
-            connected = True
-            return nc
+
+
+async def _attempt(url: str, name: str, log: FilteringBoundLogger) -> Client:
+    nc = Client()
+
+    async def on_error(exc: Exception) -> None:
+        # Refused permissions arrive only here: they must be loud.
+        if nc.is_connected:
+            log.error("broker error", reason=f"{type(exc).__name__}: {exc}")
+
+    async def on_disconnect() -> None:
+        if not nc.is_closed:
+            log.warning("broker is away")
+
+    async def on_reconnect() -> None:
+        log.info("broker is back")
+
+    await nc.connect(
+        url,
+        name=f"stembus-{name}",
+        inbox_prefix=f"_INBOX_{name}",
+        error_cb=on_error,
+        disconnected_cb=on_disconnect,
+        reconnected_cb=on_reconnect,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=RECONNECT_SECONDS,
+        connect_timeout=2,
+        # Notices a broker that is there but says nothing (SIGSTOP, a cut cable) in 15 s.
+        ping_interval=5,
+        max_outstanding_pings=2,
+        pending_size=PENDING_BYTES,
+    )
+    return nc
 
 
 @contextmanager

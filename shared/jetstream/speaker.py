@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from shared.telemetry import Telemetry
 
-#: The broker's code for "this subject has its one message already".
-_SUBJECT_TAKEN: Final = 10077
+#: The broker's code for "this subject has its one message already", and for a full stream.
+_STORE_FAILED: Final = 10077
 
 
 class _Attempt(msgspec.Struct):
@@ -60,27 +60,32 @@ class JetStreamSpeaker:
             case _:
                 await self._order(word)
 
-    async def _store(self, message: Command | Fact | Work) -> None:
-        headers = {Header.MSG_ID.value: id_of(message), **self._telemetry.headers()}
+    async def _store(self, message: Command | Fact) -> None:
         with broker_errors():
-            await self._js.publish(subject_of(message), encode(message), headers=headers)
+            await self._publish(message)
+
+    async def _publish(self, message: Command | Fact | Work) -> None:
+        headers = {Header.MSG_ID.value: id_of(message), **self._telemetry.headers()}
+        await self._js.publish(subject_of(message), encode(message), headers=headers)
 
     async def _order(self, work: Work) -> None:
-        try:
-            await self._store(work)
-        except nats.js.errors.APIError as exc:
-            if exc.err_code != _SUBJECT_TAKEN:
-                raise ConnectionError(str(exc)) from exc
-            # Said already, or an earlier attempt whose worker has not acknowledged it yet.
+        with broker_errors():
+            try:
+                await self._publish(work)
+            except nats.js.errors.APIError as exc:
+                if exc.err_code != _STORE_FAILED:
+                    raise ConnectionError(str(exc)) from exc
+            else:
+                return
+            # Said already, or an earlier attempt whose worker has not acknowledged it yet; or
+            # the stream is full, which the second try will show.
             if await self._ordered_attempt(subject_of(work)) < work.attempt:
-                with broker_errors():
-                    await self._js.purge_stream(WORK, subject=subject_of(work))
-                await self._store(work)
+                await self._js.purge_stream(WORK, subject=subject_of(work))
+                await self._publish(work)
 
     async def _ordered_attempt(self, subject: str) -> int:
         try:
-            with broker_errors():
-                message = await self._js.get_last_msg(WORK, subject)
+            message = await self._js.get_last_msg(WORK, subject)
             return msgspec.json.decode(message.data or b"", type=_Attempt).attempt
         except (nats.js.errors.NotFoundError, msgspec.MsgspecError):
             return 0
