@@ -48,7 +48,8 @@ class PeakMeter:
 
     def add(self, start: int, samples: NDArray[np.float32]) -> None:
         """``samples``, (frames, channels), come next, from frame ``start``."""
-        loudest = np.abs(samples).max(axis=1)
+        # Channel by channel: numpy's max over an axis of two is many times slower.
+        loudest = np.maximum(np.abs(samples[:, 0]), np.abs(samples[:, 1]))
         end = start + len(loudest)
         first = int(np.searchsorted(self._edges, start, side="right")) - 1
         last = int(np.searchsorted(self._edges, end, side="left"))
