@@ -78,25 +78,24 @@ class Host(Generic[M, W]):
 
     async def run(self, stopping: asyncio.Event, *, grace: float) -> None:
         """Work until ``stopping``; finish what fits into ``grace`` seconds, hand back the rest."""
-        free = asyncio.Semaphore(self._slots)
+        stop = asyncio.create_task(stopping.wait())
         try:
             while not stopping.is_set():
-                await free.acquire()
-                deliveries = await self._fetch(stopping)
-                if not deliveries:
-                    free.release()
+                if len(self._running) >= self._slots:
+                    some = {stop, *self._running}
+                    await asyncio.wait(some, return_when=asyncio.FIRST_COMPLETED)
                     continue
-                task = asyncio.create_task(self._handle_all(deliveries, stopping))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
-                task.add_done_callback(lambda _: free.release())
+                if deliveries := await self._fetch(stopping):
+                    task = asyncio.create_task(self._handle_all(deliveries, stopping))
+                    self._running.add(task)
+                    task.add_done_callback(self._running.discard)
             if self._running:
                 await asyncio.wait(self._running, timeout=grace)
         finally:
             leftover = tuple(self._running)
-            for task in leftover:
+            for task in (stop, *leftover):
                 task.cancel()
-            await asyncio.gather(*leftover, return_exceptions=True)
+            await asyncio.gather(stop, *leftover, return_exceptions=True)
 
     async def inject(self, message: M, headers: Mapping[str, str]) -> None:
         """Handle a message of our own: same turn-taking, same words, nothing to settle."""
@@ -118,9 +117,10 @@ class Host(Generic[M, W]):
             return ()
 
     async def _handle_all(self, deliveries: Sequence[Delivery], stopping: asyncio.Event) -> None:
-        for position, delivery in enumerate(deliveries):
-            if stopping.is_set() and position > 0:
-                await delivery.nak()
+        for delivery in deliveries:
+            if stopping.is_set():
+                with suppress(ConnectionError):
+                    await delivery.nak()
                 continue
             await self._handle(delivery)
 
@@ -129,7 +129,8 @@ class Host(Generic[M, W]):
             message = self._decoder.decode(delivery.body)
         except UndecodableError as exc:
             self._log.error("undecodable message", subject=delivery.subject, reason=str(exc))
-            await delivery.discard()
+            with suppress(ConnectionError):
+                await delivery.discard()
             return
         alive = asyncio.create_task(self._keep(delivery))
         try:

@@ -77,7 +77,7 @@ class Worker(Generic[W]):
         self._jobs = jobs
         self._tick = tick
         self._max_deliveries = max_deliveries
-        self._running: dict[asyncio.Task[Fact | None], str] = {}
+        self._running: dict[asyncio.Task[Fact | None], W] = {}
 
     async def receive(self, message: W, *, deliveries: int) -> Sequence[Fact]:
         """Perform the work, if it is still wanted; the fact to tell, if any."""
@@ -89,7 +89,7 @@ class Worker(Generic[W]):
         started = monotonic()
         pace = _Pace(message, self._tick)
         task = asyncio.create_task(self._performer.perform(message, pace.report))
-        self._running[task] = message.job_id
+        self._running[task] = message
         watch = asyncio.create_task(self._watch(message, task))
         try:
             await asyncio.wait({task})
@@ -112,9 +112,9 @@ class Worker(Generic[W]):
         return (msgspec.structs.replace(fact, worker=self._id, elapsed=fact.elapsed or elapsed),)
 
     def stop(self, job_id: str) -> None:
-        """Stop whatever is running for this job."""
-        for task, running in self._running.items():
-            if running == job_id:
+        """Stop whatever is running for this job, but for the sweep: a stop brings it along."""
+        for task, work in self._running.items():
+            if work.job_id == job_id and not isinstance(work, SweepWork):
                 task.cancel()
 
     def _failed(self, work: W, error: StembusError, elapsed: float) -> Failed:
@@ -153,9 +153,12 @@ class _Pace:
         self._send = send
         self._newest: Tick | None = None
         self._sender: asyncio.Task[None] | None = None
+        self._closed = False
 
     def report(self, activity: Activity, fraction: float | None = None, note: str = "") -> None:
         """See ``Report``."""
+        if self._closed:
+            return
         self._newest = Tick(
             job_id=self._work.job_id,
             stage=STAGE_OF[type(self._work)],
@@ -171,10 +174,12 @@ class _Pace:
     async def _drain(self) -> None:
         while self._newest is not None:
             newest, self._newest = self._newest, None
-            await self._send(newest)
+            with suppress(ConnectionError):  # a tick may be lost
+                await self._send(newest)
             await asyncio.sleep(TICK_SECONDS)
 
     def close(self) -> None:
         """Send nothing more: the fact says it all."""
+        self._closed = True
         if self._sender is not None:
             self._sender.cancel()

@@ -1,0 +1,1 @@
+"""What every implementation and every version must agree on: messages, mailboxes, the broker."""
