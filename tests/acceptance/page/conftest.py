@@ -1,0 +1,120 @@
+"""A stack of the page's own, because it gets hurt; one browser; a visitor for each test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import cache
+from typing import TYPE_CHECKING, Final, Protocol
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from playwright.async_api import async_playwright
+
+from tests.acceptance.api import Api
+from tests.acceptance.page.visitor import Visitor
+from tests.support import audio, media
+from tests.support.stack import RunningStack, running_stack
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from playwright.async_api import Browser
+
+
+#: Quiet, and without asking anybody on the network for anything.
+CHROMIUM_ARGUMENTS: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+)
+#: ``required`` makes a missing browser a failure.
+BROWSER_VARIABLE: Final = "STEMBUS_TEST_BROWSER"
+SECONDS: Final = 8.0
+
+
+class MakeSong(Protocol):
+    """Makes files of songs."""
+
+    def __call__(self, title: str, seed: int = 0) -> Path:
+        """An MP3 with this title; another seed is another song, which takes its time again."""
+
+
+class Visit(Protocol):
+    """Sends somebody to the page."""
+
+    async def __call__(self) -> Visitor:
+        """A visitor whose page is live."""
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def browser() -> AsyncIterator[Browser]:
+    """Chromium, as the system has it: nothing is downloaded for a test."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        why = "there is no chromium on the PATH"
+        if os.environ.get(BROWSER_VARIABLE) == "required":
+            pytest.fail(f"{why}, and {BROWSER_VARIABLE}=required")
+        pytest.skip(why)
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(
+            executable_path=path, args=list(CHROMIUM_ARGUMENTS)
+        )
+        yield chromium
+        await chromium.close()
+
+
+@pytest.fixture(scope="package")
+def stack(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """The stack behind the page; not even started where there is no browser."""
+    del browser
+    with running_stack(tmp_path_factory.mktemp("page")) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def api(stack: RunningStack) -> AsyncIterator[Api]:
+    """The same gateway without a browser between."""
+    async with aiohttp.ClientSession() as session:
+        yield Api(session, stack.url)
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def visit(browser: Browser, stack: RunningStack) -> AsyncIterator[Visit]:
+    """Sends visitors; afterwards none of them may have had an unexpected complaint."""
+    visitors: list[Visitor] = []
+    contexts = []
+
+    async def send() -> Visitor:
+        context = await browser.new_context()
+        contexts.append(context)
+        visitor = Visitor(await context.new_page(), stack.url)
+        visitors.append(visitor)
+        await visitor.arrive()
+        return visitor
+
+    yield send
+    for context in contexts:
+        await context.close()
+    assert [said for visitor in visitors for said in visitor.unexpected] == []
+
+
+@pytest.fixture(scope="package")
+def make_song(tmp_path_factory: pytest.TempPathFactory) -> MakeSong:
+    """Songs that are the same each time."""
+    folder = tmp_path_factory.mktemp("songs")
+
+    mix = cache(lambda seed: audio.song(SECONDS, seed=seed).mix.T)
+
+    def make(title: str, seed: int = 0) -> Path:
+        path = folder / f"song-{seed}.mp3"
+        return media.write_audio(path, mix(seed), tags={"title": title, "artist": "The Testers"})
+
+    return make

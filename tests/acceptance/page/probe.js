@@ -1,0 +1,61 @@
+// Runs before the page's own scripts, in tests: notes what moves, what is heard, what is forbidden.
+(() => {
+  const probe = {
+    /** Every change of a job's card: [id, status, phase, progress]. */
+    moves: [],
+    /** Every state that the connection line has shown. */
+    connection: [],
+    /** EventSources that the page has made. */
+    sources: 0,
+    /** The place in the song, each time that it was shown. */
+    positions: [],
+  };
+  window.probe = probe;
+
+  addEventListener("securitypolicyviolation", (event) => {
+    console.error(`content security policy: ${event.violatedDirective} ${event.blockedURI}`);
+  });
+
+  new MutationObserver((changes) => {
+    for (const { target, attributeName } of changes) {
+      const { testid, jobId, status, phase, progress, state, position } = target.dataset;
+      if (testid === "job") probe.moves.push([jobId, status, phase ?? null, Number(progress)]);
+      if (testid === "connection") probe.connection.push(state);
+      if (testid === "player" && attributeName === "data-position") probe.positions.push(Number(position));
+    }
+  }).observe(document, {
+    subtree: true,
+    attributeFilter: ["data-status", "data-phase", "data-progress", "data-state", "data-position"],
+  });
+
+  window.EventSource = class extends EventSource {
+    constructor(...given) {
+      super(...given);
+      probe.sources += 1;
+    }
+  };
+
+  // What goes to the loudspeakers passes a meter first.
+  let meter = null;
+  const connect = AudioNode.prototype.connect;
+  AudioNode.prototype.connect = function (to, ...rest) {
+    if (to instanceof AudioDestinationNode) {
+      meter = new AnalyserNode(this.context, { fftSize: 4096 });
+      connect.call(this, meter);
+    }
+    return connect.call(this, to, ...rest);
+  };
+  /** The loudest sample of the last 93 ms. */
+  const level = () => {
+    if (!meter) return 0;
+    const samples = new Float32Array(meter.fftSize);
+    meter.getFloatTimeDomainData(samples);
+    return samples.reduce((top, sample) => Math.max(top, Math.abs(sample)), 0);
+  };
+  const until = (fact) => new Promise((resolve) => {
+    const look = () => (fact() ? resolve() : requestAnimationFrame(look));
+    look();
+  });
+  probe.sounding = () => until(() => level() > 0.01);
+  probe.silent = () => until(() => level() < 1e-4);
+})();
