@@ -66,6 +66,10 @@ def main(
     except SettingError as exc:
         sys.exit(f"{name}: {exc}")
     asyncio.run(_serve(name, config, assemble))
+    # Everything has been closed in order.  obstore's own threads may still be letting go of
+    # Python objects, which aborts an interpreter that is being taken down: don't take it down.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 async def _serve(

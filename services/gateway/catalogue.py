@@ -6,38 +6,25 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from shared.contracts.live import GONE_SECONDS, ModelOffer
+from shared.contracts.models import DSP, DSP_SOURCES, PUBLISHED, QUANTIZED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from shared.contracts.live import Beat
+    from shared.contracts.work import Stage
 
-_FOUR: Final = ("drums", "bass", "other", "vocals")
-
-
-def _published(name: str, sources: tuple[str, ...] = _FOUR) -> tuple[str, ModelOffer]:
-    return name, ModelOffer(name=name, sources=sources, ready=False, origin="published")
-
-
-#: demucs 4.1.0's published models that need no further package, and our own without weights.
-#: What a separator says of a model goes before what stands here.
+#: The published models that need no further package, and our own without weights.  What a
+#: separator says of a model goes before what stands here.
 KNOWN: Final[Mapping[str, ModelOffer]] = MappingProxyType(
-    dict(
-        (
-            _published("htdemucs"),
-            _published("htdemucs_ft"),
-            _published("htdemucs_6s", (*_FOUR, "guitar", "piano")),
-            _published("hdemucs_mmi"),
-            _published("mdx"),
-            _published("mdx_extra"),
-            (
-                "dsp",
-                ModelOffer(
-                    name="dsp", sources=("vocals", "instrumental"), ready=True, origin="built-in"
-                ),
-            ),
-        )
-    )
+    {
+        **{
+            name: ModelOffer(name=name, sources=sources, ready=False, origin="published")
+            for name, sources in PUBLISHED.items()
+            if name not in QUANTIZED
+        },
+        DSP: ModelOffer(name=DSP, sources=DSP_SOURCES, ready=True, origin="built-in"),
+    }
 )
 
 #: What each is good for, for people.
@@ -59,19 +46,20 @@ class Catalogue:
 
     def __init__(self, steady: Callable[[], float]) -> None:
         self._steady = steady
-        self._heard: dict[str, tuple[float, Beat]] = {}
+        #: By worker and stage: a process beats for each of its stages.
+        self._heard: dict[tuple[str, Stage], tuple[float, Beat]] = {}
 
     def heard(self, beat: Beat) -> None:
         """Take in what a separator offers."""
         now = self._steady()
-        self._heard[beat.worker] = (now, beat)
+        self._heard[beat.worker, beat.stage] = (now, beat)
         gone = [
-            worker
-            for worker, (at, known) in self._heard.items()
+            who
+            for who, (at, known) in self._heard.items()
             if known.leaving or at + GONE_SECONDS < now
         ]
-        for worker in gone:
-            del self._heard[worker]
+        for who in gone:
+            del self._heard[who]
 
     def offers(self) -> dict[str, ModelOffer]:
         """Models by name; ready where some separator has it at hand."""

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from shared.contracts.audio import INSTRUMENTAL, VOCALS
 from shared.contracts.live import ModelOffer, Progress
+from shared.contracts.models import AUTO
 from shared.contracts.request import Options, Source
 from shared.contracts.snapshot import Snapshot
 from shared.contracts.subjects import TOKEN
@@ -22,8 +23,6 @@ from shared.errors import Code, TerminalError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: The model name that leaves the choice to the separator.
-AUTO: Final = "auto"
 #: Longest URL: what browsers and servers agree on.
 MAX_URL: Final = 2048
 #: Most stems that one job may ask for by name.

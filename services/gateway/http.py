@@ -11,8 +11,9 @@ from msgspec import Struct
 
 from services.gateway import guard, problems
 from services.gateway.catalogue import DESCRIPTIONS
-from services.gateway.core import AUTO, stems_of
+from services.gateway.core import stems_of
 from shared.contracts.codec import encode
+from shared.contracts.models import AUTO
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger

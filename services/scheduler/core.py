@@ -251,6 +251,12 @@ def _from_the_start(job: Job) -> Job:
     return replace(job, phase=None, track=None, plan=None, units={}, attempt_floor=floor)
 
 
+def _failed_again(job: Job, fact: Failed, _: Circumstances) -> Outcome:
+    unit = job.units.get(fact.unit)
+    same = unit is not None and unit.attempt == fact.attempt and job.error == fact.problem
+    return Repeated(job) if same else Stale("not what the job has failed of")
+
+
 def _completed_again(job: Job, fact: Finalized, _: Circumstances) -> Outcome:
     unit = job.units.get(fact.unit)
     return Repeated(job) if unit and unit.attempt == fact.attempt else Stale("an older attempt")
@@ -293,7 +299,11 @@ TABLE: Final[Mapping[Status | None, Mapping[type, Rule]]] = MappingProxyType(
             SubmitJob: _REPEAT,
         },
         Status.COMPLETED: {Finalized: Rule(_completed_again, ()), SubmitJob: _REPEAT},
-        Status.FAILED: {RetryJob: Rule(_retry, (Status.PENDING,)), SubmitJob: _REPEAT},
+        Status.FAILED: {
+            RetryJob: Rule(_retry, (Status.PENDING,)),
+            Failed: Rule(_failed_again, ()),
+            SubmitJob: _REPEAT,
+        },
         Status.CANCELLED: {
             RetryJob: Rule(_retry, (Status.PENDING,)),
             CancelJob: Rule(_cancel_again, ()),

@@ -9,42 +9,21 @@ import importlib.util
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec.yaml
 from msgspec import Struct
 
 from shared.contracts.live import ModelOffer
+from shared.contracts.models import AUTO, DSP, DSP_SOURCES, PUBLISHED, QUANTIZED
 from shared.contracts.subjects import TOKEN
 from shared.errors import Code, TerminalError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-#: The built-in model that needs no weights.
-DSP: Final = "dsp"
-DSP_SOURCES: Final = ("vocals", "instrumental")
-AUTO: Final = "auto"
 #: What ``auto`` tries, in this order.
 CANDIDATES: Final = ("htdemucs", "htdemucs_6s", DSP)
-
-_FOUR: Final = ("drums", "bass", "other", "vocals")
-#: demucs's published models and their sources (demucs/remote/*.yaml and the model cards).
-PUBLISHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "htdemucs": _FOUR,
-        "htdemucs_ft": _FOUR,
-        "htdemucs_6s": (*_FOUR, "guitar", "piano"),
-        "hdemucs_mmi": _FOUR,
-        "mdx": _FOUR,
-        "mdx_extra": _FOUR,
-        "mdx_q": _FOUR,
-        "mdx_extra_q": _FOUR,
-    }
-)
-#: Published models whose weights are quantized: only with the package diffq.
-QUANTIZED: Final = frozenset({"mdx_q", "mdx_extra_q"})
 
 
 class Bag(Struct, frozen=True, kw_only=True):

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from shared.contracts.audio import INSTRUMENTAL, SAMPLE_RATE, VOCALS, AudioFormat, Plan, Track
+from shared.contracts.audio import (
+    INSTRUMENTAL,
+    SAMPLE_RATE,
+    VOCALS,
+    AudioFormat,
+    Metadata,
+    Plan,
+    Track,
+)
 from shared.errors import Code, TerminalError
 
 if TYPE_CHECKING:
@@ -178,7 +186,19 @@ def windows_for_chunk(stride: int, most: int) -> int:
     return max(1, min(most, int(CHUNK_SECONDS * SAMPLE_RATE / stride)))
 
 
-def result_id(track: Track, plan: Plan, audio_format: AudioFormat) -> str:
-    """The id of a result: the same track, model, stems and format always give the same one."""
-    parts = (RESULT_VERSION, track.id, plan.digest, ",".join(plan.stems), audio_format.value)
+def result_id(
+    track: Track, plan: Plan, audio_format: AudioFormat, metadata: Metadata | None = None
+) -> str:
+    """The id of a result: the same track, model, stems, format and tags give the same one."""
+    tags = metadata or Metadata()
+    stems = ",".join(plan.stems)
+    parts = (
+        RESULT_VERSION,
+        track.id,
+        plan.digest,
+        stems,
+        audio_format.value,
+        tags.title,
+        tags.artist,
+    )
     return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()[:32]

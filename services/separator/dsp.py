@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from services.separator.catalogue import DSP_SOURCES
 from shared.contracts.audio import CHANNELS, SAMPLE_RATE
+from shared.contracts.models import DSP_SOURCES
 
 _FFT: Final = 4096
 _HOP: Final = 1024

@@ -82,7 +82,7 @@ class StemWriter:
             for encoder in encoders.values():
                 encoder.finish()
 
-        name = result_id(request.track, plan, request.format)
+        name = result_id(request.track, plan, request.format, request.metadata)
         files: list[StemFile] = []
         for index, stem in enumerate(plan.stems, start=1):
             path = self._folder / f"{stem}.{request.format.value}"

@@ -63,6 +63,8 @@ class Weights:
         self._hub_address = hub_address
         self._torch_address = torch_address
         self._refused: dict[str, float] = {}
+        #: Until when nobody is asked, because neither host has answered at all.
+        self._silent = -math.inf
 
     def fetchable(self, found: Found) -> bool:
         """Whether the network has it; answers within PROBE_SECONDS, and remembers a no."""
@@ -94,10 +96,13 @@ class Weights:
             return _Hosts(hub=False, old=False)
         hub = f"{self._hub_address}/{hub_repository(name)}/resolve/main/{name}.yaml"
         old = self._torch_address + self._catalogue.torch_files(name)[0]
-        hosts = _Hosts(*_answers((hub, old), self._clock))
-        if not any(hosts):
+        answers = _answers((hub, old), self._clock)
+        if not any(answers):
             self._refuse(name)
-        return hosts
+        if not any(answer is not None for answer in answers):
+            # No network: the next model is not worth another PROBE_SECONDS.
+            self._silent = self._clock() + MEMORY_SECONDS
+        return _Hosts(*(bool(answer) for answer in answers))
 
     def _fetch_from(self, hosts: _Hosts, name: str, report: Report) -> None:
         if hosts.hub:
@@ -120,7 +125,7 @@ class Weights:
         self._refused[name] = self._clock() + MEMORY_SECONDS
 
     def _wait_of(self, name: str) -> float:
-        return self._refused.get(name, -math.inf) - self._clock()
+        return max(self._refused.get(name, -math.inf), self._silent) - self._clock()
 
     def _fetch_from_hub(self, name: str, report: Report) -> None:
         from huggingface_hub import hf_hub_download  # noqa: PLC0415 - takes a second to import; needed once in an engine's life
@@ -240,8 +245,8 @@ def _open(address: str, seconds: float, method: str = "GET") -> Any:  # noqa: AN
     return urllib.request.urlopen(request, timeout=seconds)  # noqa: S310 - likewise
 
 
-def _answers(addresses: Iterable[str], clock: Callable[[], float]) -> tuple[bool, ...]:
-    """Which addresses hand something out, all asked at once.
+def _answers(addresses: Iterable[str], clock: Callable[[], float]) -> tuple[bool | None, ...]:
+    """Which addresses hand something out, all asked at once; None where nobody answers.
 
     In threads, because a name look-up heeds no time-out; one that hangs is left behind.
     """
@@ -251,8 +256,10 @@ def _answers(addresses: Iterable[str], clock: Callable[[], float]) -> tuple[bool
         try:
             with _open(address, PROBE_SECONDS, "HEAD") as answer:
                 answers[address] = answer.status == HTTPStatus.OK
-        except (OSError, ValueError):
+        except urllib.error.HTTPError:
             answers[address] = False
+        except (OSError, ValueError):
+            return
 
     asked = tuple(addresses)
     threads = [threading.Thread(target=ask, args=(one,), daemon=True) for one in asked]
@@ -261,4 +268,4 @@ def _answers(addresses: Iterable[str], clock: Callable[[], float]) -> tuple[bool
     deadline = clock() + PROBE_SECONDS
     for thread in threads:
         thread.join(max(0.0, deadline - clock()))
-    return tuple(answers.get(one, False) for one in asked)
+    return tuple(answers.get(one) for one in asked)

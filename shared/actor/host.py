@@ -82,8 +82,7 @@ class Host(Generic[M, W]):
         try:
             while not stopping.is_set():
                 if len(self._running) >= self._slots:
-                    some = {stop, *self._running}
-                    await asyncio.wait(some, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait({stop, *self._running}, return_when=asyncio.FIRST_COMPLETED)
                     continue
                 if deliveries := await self._fetch(stopping):
                     task = asyncio.create_task(self._handle_all(deliveries, stopping))
@@ -93,7 +92,8 @@ class Host(Generic[M, W]):
                 await asyncio.wait(self._running, timeout=grace)
         finally:
             leftover = tuple(self._running)
-            for task in (stop, *leftover):
+            stop.cancel()
+            for task in leftover:
                 task.cancel()
             await asyncio.gather(stop, *leftover, return_exceptions=True)
 

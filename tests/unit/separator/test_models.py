@@ -14,8 +14,6 @@ import torch
 from safetensors.torch import save_file
 
 from services.separator.catalogue import (
-    PUBLISHED,
-    QUANTIZED,
     Catalogue,
     Place,
     hub_repository,
@@ -35,6 +33,7 @@ from services.separator.models import ModelShelf
 from services.separator.weights import Weights
 from shared.blobs import BlockingBlobs
 from shared.contracts.audio import Plan, Track
+from shared.contracts.models import PUBLISHED, QUANTIZED
 from shared.contracts.request import Options
 from shared.errors import Code, RetryableError, StembusError, TerminalError
 from tests.support.models import save_bag, save_package, small_htdemucs
