@@ -1,0 +1,192 @@
+"""The real stack for tests: ``stembus up`` as a process of its own, and its services to be hurt."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from services.cli.stack import Note
+from tests.support.processes import children_of, ends_within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+#: Seconds that an orderly stop may take: the services' grace, then the broker's.
+STOP_SECONDS: Final = 30.0
+#: How often a fact is looked for that nobody announces.
+LOOK_SECONDS: Final = 0.02
+#: Words in a command line that tell what a process is.
+_NAMES: Final = {
+    "nats-server": "broker",
+    "services.gateway": "gateway",
+    "services.scheduler": "scheduler",
+    "services.downloader": "downloader",
+    "services.separator": "separator",
+}
+
+
+class RunningStack:
+    """A stack that runs, seen from outside: its addresses and its processes."""
+
+    def __init__(self, process: subprocess.Popen[str], data: Path) -> None:
+        note = msgspec.json.decode((data / "stack.json").read_bytes(), type=Note)
+        self.process = process
+        self.data = data
+        self.url = note.url
+        self.nats_url = note.nats_url
+
+    def pids(self) -> dict[str, int]:
+        """The process of each service that runs now, and of the broker."""
+        found = {_name_of(pid): pid for pid in children_of(self.process.pid)}
+        return {name: pid for name, pid in found.items() if name}
+
+    def children(self, service: str) -> set[int]:
+        """The child processes of a service."""
+        pid = self.pids().get(service)
+        return children_of(pid) if pid else set()
+
+    def family(self) -> set[int]:
+        """Every process of the stack, its children's children included."""
+        return _family(self.process.pid)
+
+    def kill(self, service: str) -> int:
+        """``kill -9`` of a service, or of the broker; the process id that it had."""
+        pid = self.pids()[service]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def port_of(self, service: str) -> int:
+        """The port that a service listens on for health and metrics."""
+        pid = self.pids()[service]
+        (port,) = _listening(pid)
+        return port
+
+    def log(self, service: str) -> str:
+        """What a service has logged."""
+        return "\n".join(path.read_text() for path in (self.data / "logs").glob(f"{service}*.log"))
+
+
+def command_line(*words: str) -> list[str]:
+    """``stembus words…`` with this Python."""
+    return [sys.executable, "-m", "services.cli", *words]
+
+
+def environment(home: Path, settings: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What our programs get to know: nothing of this machine's caches, no way to the network.
+
+    Only the loopback is allowed, for the tests' own site.
+    """
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": str(ROOT),
+        "HF_HUB_OFFLINE": "1",
+        "STEMBUS_ALLOW_NETWORKS": "127.0.0.0/8",
+        "STEMBUS_TORCH_THREADS": "1",
+        **(settings or {}),
+    }
+
+
+@contextmanager
+def running_stack(
+    data: Path, *, models: Path | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[RunningStack]:
+    """``stembus up`` with its state in ``data``; nothing of it is left afterwards.
+
+    ``settings`` are environment variables of all services.
+    """
+    words = ["up", "--data", str(data), "--port", "0"]
+    if models is not None:
+        words += ["--models", str(models)]
+    process = subprocess.Popen(
+        command_line(*words),
+        env=environment(data, settings),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    family: set[int] = set()
+    with process:
+        try:
+            _wait_until_up(process)
+            stack = RunningStack(process, data)
+            yield stack
+            family = stack.family()
+            process.terminate()
+            process.wait(STOP_SECONDS)
+        finally:
+            family |= _family(process.pid)
+            process.kill()
+            left = [pid for pid in family if not ends_within(pid, 0.0)]
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        assert not left, f"processes left behind: {left}"
+
+
+def _wait_until_up(process: subprocess.Popen[str]) -> None:
+    """Read what it says until it says that it is up; what it says afterwards is thrown away."""
+    said = []
+    assert process.stderr is not None
+    for line in process.stderr:
+        said.append(line)
+        if "Ctrl-C" in line:
+            threading.Thread(target=_drain, args=(process,), daemon=True).start()
+            return
+    raise AssertionError("the stack did not come up: " + "".join(said))
+
+
+def _drain(process: subprocess.Popen[str]) -> None:
+    with suppress(ValueError):  # closed while it was read
+        for _ in process.stderr or ():
+            continue
+
+
+def _family(pid: int) -> set[int]:
+    found = {pid}
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for child in children_of(pid):
+            found |= _family(child)
+    return found
+
+
+def _name_of(pid: int) -> str:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        words = Path(f"/proc/{pid}/cmdline").read_text()
+        return next((name for mark, name in _NAMES.items() if mark in words), "")
+    return ""
+
+
+def _listening(pid: int) -> set[int]:
+    """The TCP ports that a process listens on."""
+    sockets = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            sockets.add(str(link.readlink()))
+    rows = [row.split() for row in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return {
+        int(row[1].rpartition(":")[2], 16)
+        for row in rows
+        if row[3] == "0A" and f"socket:[{row[9]}]" in sockets
+    }
+
+
+async def eventually(fact: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    """Wait until ``fact`` holds, for things that nobody announces: processes, files."""
+    deadline = monotonic() + seconds
+    while not fact():
+        assert monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        await asyncio.sleep(LOOK_SECONDS)
