@@ -49,6 +49,8 @@ class Projection:
         path.unlink(missing_ok=True)
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.executescript("pragma journal_mode = off; pragma synchronous = off;" + _SCHEMA)
+        # Nobody else needs it: without a name it goes away with this process, however that ends.
+        path.unlink()
         self._decoder: Decoder[Snapshot] = Decoder(Snapshot)
         self._revision = 0
 

@@ -35,9 +35,7 @@ async def assemble(
     nc, log, telemetry = resources.nc, resources.log, resources.telemetry
     scratch = Path(config.scratch_dir)
     scratch.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - nothing is served yet
-    database = scratch / f"{resources.instance}.sqlite"
-    stack.callback(database.unlink, missing_ok=True)
-    projection = Projection(database)
+    projection = Projection(scratch / f"{resources.instance}.sqlite")
     stack.callback(projection.close)
     ring, catalogue = Ring(), Catalogue(monotonic)
     blobs = BlobStore(open_store(config.blobs_url))

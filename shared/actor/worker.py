@@ -31,6 +31,9 @@ W_contra = TypeVar("W_contra", bound=WorkBase, contravariant=True)
 
 #: Ticks of one piece of work come no closer than this: fast enough to look live.
 TICK_SECONDS: Final = 0.2
+#: Deliveries of one message before it is refused.  Handing back at an orderly stop counts, too,
+#: so this is well above what a crash of one or two workers needs.
+MAX_DELIVERIES: Final = 8
 #: How often running work asks whether it is still wanted, should the order to stop get lost.
 WANTED_SECONDS: Final = 5.0
 
@@ -70,7 +73,7 @@ class Worker(Generic[W]):
         performer: Performer[W],
         jobs: JobReader,
         tick: Callable[[Tick], Awaitable[None]],
-        max_deliveries: int = 5,
+        max_deliveries: int = MAX_DELIVERIES,
     ) -> None:
         self._id = worker_id
         self._performer = performer
