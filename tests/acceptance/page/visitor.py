@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -71,7 +72,8 @@ class Visitor:
 
     async def probe(self, what: str) -> Any:  # noqa: ANN401 - whatever JavaScript answers
         """A member of probe.js, called if it is a function; a promise is awaited."""
-        return await self.page.evaluate(f"probe.{what}")
+        async with asyncio.timeout(PATIENCE / 1000):
+            return await self.page.evaluate(f"probe.{what}")
 
     def expect_complaint(self, pattern: str) -> None:
         """What the browser will say about something that the test does on purpose."""
