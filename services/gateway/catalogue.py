@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from shared.contracts.live import Beat
-    from shared.contracts.work import Stage
 
 #: The published models that need no further package, and our own without weights.  What a
 #: separator says of a model goes before what stands here.
@@ -46,20 +45,26 @@ class Catalogue:
 
     def __init__(self, steady: Callable[[], float]) -> None:
         self._steady = steady
-        #: By worker and stage: a process beats for each of its stages.
-        self._heard: dict[tuple[str, Stage], tuple[float, Beat]] = {}
+        #: By worker: its beat as a separator, when it was heard.
+        self._heard: dict[str, tuple[float, Beat]] = {}
 
     def heard(self, beat: Beat) -> None:
         """Take in what a separator offers."""
         now = self._steady()
-        self._heard[beat.worker, beat.stage] = (now, beat)
+        if beat.models:
+            self._heard[beat.worker] = (now, beat)
         gone = [
-            who
-            for who, (at, known) in self._heard.items()
+            worker
+            for worker, (at, known) in self._heard.items()
             if known.leaving or at + GONE_SECONDS < now
         ]
-        for who in gone:
-            del self._heard[who]
+        for worker in gone:
+            del self._heard[worker]
+
+    @property
+    def complete(self) -> bool:
+        """Whether some separator has said what it has."""
+        return bool(self._heard)
 
     def offers(self) -> dict[str, ModelOffer]:
         """Models by name; ready where some separator has it at hand."""
@@ -67,6 +72,6 @@ class Catalogue:
         for _, beat in self._heard.values():
             for offer in beat.models:
                 known = offers.get(offer.name)
-                if known is None or not known.ready or offer.ready:
+                if known is None or not known.ready or (offer.ready and offer.sources):
                     offers[offer.name] = offer
         return offers

@@ -90,8 +90,14 @@ def admit_url(text: str) -> str:
     return url
 
 
-def admit_options(asked: OptionsRequest, offers: Mapping[str, ModelOffer]) -> Options:
-    """The options, if some model can fulfil them."""
+def admit_options(
+    asked: OptionsRequest, offers: Mapping[str, ModelOffer], *, complete: bool
+) -> Options:
+    """The options, if some model can fulfil them.
+
+    While it is not known what separators have (``complete`` is False, or a model's sources are
+    empty), what can't be refused for sure is let through: the separator has the last word.
+    """
     try:
         options = msgspec.convert(
             {"model": asked.model, "stems": asked.stems, "format": asked.format}, Options
@@ -101,8 +107,12 @@ def admit_options(asked: OptionsRequest, offers: Mapping[str, ModelOffer]) -> Op
     if len(options.stems) > MAX_STEMS or len(set(options.stems)) != len(options.stems):
         raise TerminalError(Code.REQUEST_MALFORMED, "options.stems: name each stem once")
     if options.model != AUTO and options.model not in offers:
-        raise TerminalError(Code.MODEL_UNKNOWN, options.model[:64])
+        if complete or not TOKEN.match(options.model):
+            raise TerminalError(Code.MODEL_UNKNOWN, options.model[:64])
+        return options
     candidates = offers.values() if options.model == AUTO else [offers[options.model]]
+    if not all(offer.sources for offer in candidates):
+        return options
     made = {stem for offer in candidates for stem in stems_of(offer)}
     for stem in options.stems:
         if stem not in made:

@@ -84,7 +84,9 @@ class Jobs:
         if request.content_type != "application/json":
             raise TerminalError(Code.REQUEST_UNACCEPTABLE, "Content-Type: application/json")
         asked = parse_job_request(await request.read())
-        options = admit_options(asked.options, self._catalogue.offers())
+        options = admit_options(
+            asked.options, self._catalogue.offers(), complete=self._catalogue.complete
+        )
         source = admit_source(asked.source)
         if source.upload and await self._blobs.info(upload_key(source.upload)) is None:
             raise TerminalError(Code.SOURCE_UPLOAD_MISSING, source.upload)

@@ -108,11 +108,15 @@ class Catalogue:
         return tuple(self.find(name) for name in self.names())
 
     def offers(self) -> tuple[ModelOffer, ...]:
-        """The models whose sources are known by name: all but the local packages."""
+        """All models; a local package's sources are not known before its file is opened."""
         return tuple(
-            ModelOffer(name=found.name, sources=sources, ready=found.ready, origin=found.origin)
+            ModelOffer(
+                name=found.name,
+                sources=self.known_sources(found) or (),
+                ready=found.ready,
+                origin=found.origin,
+            )
             for found in self.everything()
-            if (sources := self.known_sources(found)) is not None
         )
 
     def known_sources(self, found: Found) -> tuple[str, ...] | None:

@@ -54,6 +54,7 @@ class ModelOffer(Struct, frozen=True, kw_only=True):
 
     name: str
     #: What it separates into, in the model's order; ``instrumental`` can always be derived.
+    #: Empty while nobody has looked into a local package.
     sources: tuple[str, ...]
     #: Whether its weights are on the worker's disk, or need none.
     ready: bool

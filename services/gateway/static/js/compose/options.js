@@ -64,7 +64,7 @@ export class OptionsPanel {
     const known = this.#chosen.model === "auto" || named.some((model) => model.name === this.#chosen.model);
     if (this.#models.length && !known) this.#chosen.model = "auto";
     this.#select.replaceChildren(
-      h("option", { value: "auto" }, "Automatic: the best that this server can run"),
+      h("option", { value: "auto" }, "Automatic: the best at hand"),
       ...named.map((model) =>
         h("option", { value: model.name }, `${model.name}${model.ready ? "" : " (weights are fetched first)"}`)),
     );
