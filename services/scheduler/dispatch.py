@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from shared.contracts.job import Job, Phase, Status
+from shared.contracts.job import Job, Phase, Status, UnitState
+from shared.contracts.work import UNIT_SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +39,7 @@ def choose(jobs: Iterable[Job], capacity: Capacity) -> list[str]:
             waiting.append(job)
         elif job.status is Status.PROCESSING:
             processing += 1
-            downloading += job.phase is Phase.DOWNLOAD
+            downloading += job.phase is Phase.DOWNLOAD and not _pauses(job)
     free = capacity.max_processing - processing
     free_downloads = capacity.download_slots - downloading
     chosen: list[str] = []
@@ -51,3 +52,12 @@ def choose(jobs: Iterable[Job], capacity: Capacity) -> list[str]:
         free_downloads -= downloads
         chosen.append(job.id)
     return chosen
+
+
+def _pauses(job: Job) -> bool:
+    """Whether the download waits for the time of its next attempt: it takes no slot then.
+
+    When the time comes, it may have to queue behind what took its place.
+    """
+    unit = job.units.get(UNIT_SOURCE)
+    return unit is not None and unit.state is UnitState.WAITING

@@ -72,7 +72,7 @@ async def test_a_url_that_can_not_become_stems_fails_with_its_reason(
 
 
 async def test_a_private_address_is_not_asked(api: Api) -> None:
-    for url in ("http://10.0.0.7/a.mp3", "http://[fd00::1]/a.mp3", "http://192.168.1.1/"):
+    for url in ("http://10.0.0.7/a.mp3", "http://192.168.1.1/"):
         assert_failed(await api.ended((await api.submit(url))["id"]), "source.forbidden_address")
 
 

@@ -1,0 +1,142 @@
+"""``kill -9`` of anything in the middle of a job: the job completes, once, with right stems."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import aiohttp
+import numpy as np
+import pytest
+
+from tests.acceptance.api import Api, endings, separating
+from tests.acceptance.gate import gated
+from tests.acceptance.listening import hear
+from tests.support import media
+from tests.support.audio import song
+from tests.support.stack import eventually, running_stack
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from tests.acceptance.api import Event, Json
+    from tests.support.stack import RunningStack
+
+#: Small chunks, so that there is a middle.
+SETTINGS = {"STEMBUS_WINDOWS_PER_CHUNK": "1"}
+
+
+@pytest.fixture(scope="module")
+def long_song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A song of ten chunks."""
+    path = tmp_path_factory.mktemp("long") / "long.flac"
+    return media.write_audio(path, song(90).mix.T)
+
+
+@pytest.fixture(scope="module")
+def killed_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """A stack of our own: one after the other of its processes is killed."""
+    with running_stack(tmp_path_factory.mktemp("killed"), settings=SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture
+async def api(killed_stack: RunningStack) -> AsyncIterator[Api]:
+    async with aiohttp.ClientSession() as session:
+        yield Api(session, killed_stack.url)
+
+
+async def assert_completed_once(api: Api, job: Json, path: Path) -> None:
+    """The job completed, exactly once, and its stems add up to the song."""
+    assert job["status"] == "completed", job["error"]
+    assert endings(job) == ["completed"]
+    vocals, rest = [hear(await api.stem(job, name)).samples for name in ("vocals", "instrumental")]
+    np.testing.assert_allclose(vocals + rest, hear(path).samples, atol=2.0**-21)
+    assert np.abs(vocals).max() > 0.01
+
+
+async def restarted(stack: RunningStack, service: str, killed: int) -> None:
+    await eventually(
+        lambda: stack.pids().get(service, killed) != killed, f"{service} runs again"
+    )
+
+
+@pytest.mark.parametrize("service", ["gateway", "scheduler", "separator", "broker"])
+async def test_a_job_completes_although_a_process_is_killed_while_it_is_separated(
+    service: str, api: Api, killed_stack: RunningStack, long_song: Path
+) -> None:
+    job = await api.submit(long_song)
+    await api.until(job["id"], separating)
+    killed = killed_stack.kill(service)
+    await restarted(killed_stack, service, killed)
+    await assert_completed_once(api, await api.ended(job["id"]), long_song)
+
+
+async def test_a_job_completes_although_the_engine_is_killed(
+    api: Api, killed_stack: RunningStack, long_song: Path
+) -> None:
+    job = await api.submit(long_song)
+    await api.until(job["id"], separating)
+    separator = killed_stack.pids()["separator"]
+    (engine,) = killed_stack.children("separator")
+    os.kill(engine, signal.SIGKILL)
+    ended = await api.ended(job["id"])
+    await assert_completed_once(api, ended, long_song)
+    assert "died; trying again" in str(ended["timeline"])
+    assert killed_stack.pids()["separator"] == separator
+
+
+async def test_a_job_completes_although_the_downloader_is_killed_in_the_middle_of_the_song(
+    api: Api, killed_stack: RunningStack, long_song: Path
+) -> None:
+    async with gated(long_song) as gate:
+        job = await api.submit(gate.url)
+        await gate.halfway.wait()
+        killed = killed_stack.kill("downloader")
+        gate.open.set()
+        await restarted(killed_stack, "downloader", killed)
+        await assert_completed_once(api, await api.ended(job["id"]), long_song)
+
+
+async def test_a_job_completes_although_the_downloads_child_is_killed(
+    api: Api, killed_stack: RunningStack, long_song: Path
+) -> None:
+    async with gated(long_song) as gate:
+        job = await api.submit(gate.url)
+        await gate.halfway.wait()
+        for child in killed_stack.children("downloader"):
+            os.kill(child, signal.SIGKILL)
+        gate.open.set()
+        await assert_completed_once(api, await api.ended(job["id"]), long_song)
+
+
+async def test_a_job_that_was_accepted_is_kept_although_all_are_killed_at_once(
+    api: Api, killed_stack: RunningStack, long_song: Path
+) -> None:
+    job = await api.submit(long_song)
+    for service in ("broker", "scheduler", "gateway", "separator", "downloader"):
+        killed_stack.kill(service)
+    await assert_completed_once(api, await api.ended(job["id"]), long_song)
+
+
+async def test_a_client_that_comes_back_after_the_gateway_was_killed_misses_nothing(
+    api: Api, killed_stack: RunningStack, long_song: Path
+) -> None:
+    other = await api.finished(long_song)
+    job = await api.submit(long_song)
+    seen: list[Event] = []
+    async with aclosing(api.follow(job["id"])) as events:
+        async for event in events:
+            seen.append(event)
+            if separating(event) and killed_stack.pids().get("gateway") and len(seen) < 8:
+                killed_stack.kill("gateway")
+    ids = [event.id for event in seen if event.id is not None]
+    assert ids == sorted(set(ids))
+    assert seen[-1].status == "completed"
+    assert {event.data.get("id", job["id"]) for event in seen} == {job["id"]}
+    assert other["id"] != job["id"]
+    progress = [event.data["progress"] for event in seen]
+    assert progress == sorted(progress)
