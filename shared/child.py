@@ -42,6 +42,8 @@ REQUEST: Final = b"Q"
 FRAME_BYTES: Final = 1 << 20
 #: Longest line of a child's output that is logged.
 LINE_BYTES: Final = 4096
+#: How long its last lines are waited for when it is gone.
+LAST_LINES_SECONDS: Final = 1.0
 #: Where ``shared`` and ``services`` are.
 ROOT: Final = str(Path(__file__).resolve().parents[1])
 #: Environment variables that a child inherits; credentials are not among them.
@@ -200,11 +202,20 @@ class Child(Generic[Q, R]):
 
     async def kill(self) -> None:
         """End it and everything it started, now; returns when it is gone."""
-        if self._process.returncode is None:
+        # Where it has died but its output is still open, something that it started lives on.
+        if self._process.returncode is None or not self._output.done():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        await self._process.wait()
-        await self._output
+        gone = asyncio.create_task(self._process.wait())
+        try:
+            while True:
+                _, waiting = await asyncio.wait({gone, self._output}, timeout=LAST_LINES_SECONDS)
+                # What has left its group may hold the output for ever: nobody waits for that.
+                if not waiting or self._process.returncode is not None:
+                    return
+        finally:
+            gone.cancel()
+            self._output.cancel()
 
     async def __aenter__(self) -> Self:
         return self

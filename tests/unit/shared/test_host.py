@@ -134,9 +134,9 @@ async def test_a_failure_is_logged_with_its_subject(bench: Bench, log_lines: Log
     bench.put("a")
     bench.run()
     await bench.settled(2)
-    assert [
-        (line["event"], line["subject"]) for line in log_lines.entries
-    ] == [("message failed", "a.a")]
+    assert [(line["event"], line["subject"]) for line in log_lines.entries] == [
+        ("message failed", "a.a")
+    ]
 
 
 async def test_words_that_can_t_be_said_keep_the_message(bench: Bench) -> None:
@@ -170,7 +170,7 @@ async def test_no_more_messages_are_at_work_than_there_are_slots(bench: Bench) -
     bench.put(*"abcdef")
     host = bench.run(slots=3)
     async with asyncio.timeout(5):
-        while host.busy < 3:
+        while host.busy < 3:  # noqa: ASYNC110 - there is nothing to wait on
             await asyncio.sleep(0)
     await asyncio.sleep(0.05)
     assert (host.busy, bench.actor.most_at_work) == (3, 3)

@@ -1,0 +1,1 @@
+"""Child programs for tests."""

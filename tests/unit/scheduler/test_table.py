@@ -1,0 +1,229 @@
+"""The table: every status and every stimulus, where each rule leads, and what leads nowhere."""
+
+from __future__ import annotations
+
+import typing
+
+import pytest
+from msgspec.structs import replace
+
+from services.scheduler.core import (
+    TABLE,
+    Changed,
+    Dispatched,
+    Due,
+    Refusal,
+    Repeated,
+    Stale,
+    Stimulus,
+    advance,
+)
+from shared.contracts.commands import CancelJob, RetryJob, SubmitJob
+from shared.contracts.facts import Failed
+from shared.contracts.job import Job, Phase, Status
+from shared.contracts.request import Source
+from shared.contracts.work import UNIT_SOURCE, Stage
+from shared.errors import Code
+from tests.support import jobs
+from tests.support.jobs import JOB, LATER, NOW, OF_STATUS, TERMINAL, at, live
+
+#: One of each stimulus, such as takes effect where the table lets it.
+EXAMPLES: dict[type, Stimulus] = {
+    SubmitJob: jobs.submit(),
+    CancelJob: CancelJob(job_id=JOB),
+    RetryJob: RetryJob(job_id=JOB),
+    type(jobs.downloaded()): jobs.downloaded(),
+    type(jobs.prepared()): jobs.prepared(),
+    type(jobs.separated()): jobs.separated(),
+    type(jobs.finalized()): jobs.finalized(),
+    Failed: jobs.failed(Stage.SEPARATE, "0"),
+    Dispatched: Dispatched(JOB),
+    Due: Due(JOB),
+}
+STATUSES: list[Status | None] = [None, *Status]
+PAIRS = [(status, kind) for status in STATUSES for kind in typing.get_args(Stimulus)]
+
+
+def job_of(status: Status | None) -> Job | None:
+    return OF_STATUS[status]() if status else None
+
+
+def test_the_table_has_a_row_for_every_status_and_nothing_else() -> None:
+    assert set(STATUSES) == set(TABLE)
+    assert set(EXAMPLES) == set(typing.get_args(Stimulus))
+    assert {kind for row in TABLE.values() for kind in row} == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_the_example_of_a_status_has_it(status: Status) -> None:
+    assert status == OF_STATUS[status]().status
+
+
+@pytest.mark.parametrize(("status", "kind"), PAIRS)
+def test_a_pair_is_in_the_table_or_leads_nowhere(status: Status | None, kind: type) -> None:
+    job = job_of(status)
+    outcome = advance(job, EXAMPLES[kind], at())
+    rule = TABLE[status].get(kind)
+    if rule is None and kind in {SubmitJob, CancelJob, RetryJob}:
+        assert isinstance(outcome, Refusal)
+        code = Code.JOB_WRONG_STATE if job else Code.JOB_NOT_FOUND
+        assert (code, False) == (outcome.problem.code, outcome.problem.retryable)
+    elif rule is None:
+        assert isinstance(outcome, Stale)
+    elif isinstance(outcome, Changed):
+        assert outcome.job.status in rule.leads_to
+    # A record is a value: whatever was decided, the one that was given is as it was.
+    assert job_of(status) == job
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [pair for pair in PAIRS if pair[1] is SubmitJob and pair[0] is not None]
+)
+def test_the_same_submission_again_is_the_same_job(status: Status, kind: type) -> None:
+    job = OF_STATUS[status]()
+    assert Repeated(job) == advance(job, EXAMPLES[kind], at())
+
+
+@pytest.mark.parametrize("status", Status)
+def test_another_submission_with_a_known_id_is_refused(status: Status) -> None:
+    other = replace(jobs.submit(), source=Source(url="https://example.org/b.mp3"))
+    outcome = advance(job_of(status), other, at())
+    assert isinstance(outcome, Refusal)
+    assert outcome.problem.code == Code.JOB_EXISTS
+
+
+def reached_by() -> list[tuple[Status | None, Job | None, Stimulus, Status]]:
+    """For each of a rule's ends, what leads to it."""
+    later_failure = replace(jobs.failed(Stage.SEPARATE, "0"), problem=TERMINAL)
+    waiting = live(jobs.downloading(), jobs.failed(Stage.DOWNLOAD, UNIT_SOURCE))
+    return [
+        (None, None, jobs.submit(), Status.PENDING),
+        (None, None, jobs.submit(run_at=LATER), Status.SCHEDULED),
+        (Status.SCHEDULED, jobs.scheduled(), Due(JOB), Status.PENDING),
+        (Status.SCHEDULED, jobs.scheduled(), CancelJob(job_id=JOB), Status.CANCELLED),
+        (Status.PENDING, jobs.pending(), Dispatched(JOB), Status.PROCESSING),
+        (Status.PENDING, jobs.pending(), CancelJob(job_id=JOB), Status.CANCELLED),
+        (Status.PROCESSING, jobs.downloading(), jobs.downloaded(), Status.PROCESSING),
+        (Status.PROCESSING, jobs.preparing(), jobs.prepared(), Status.PROCESSING),
+        (Status.PROCESSING, jobs.separating(), jobs.separated(), Status.PROCESSING),
+        (Status.PROCESSING, jobs.finalizing(), jobs.finalized(), Status.COMPLETED),
+        (
+            Status.PROCESSING,
+            jobs.separating(),
+            jobs.failed(Stage.SEPARATE, "0"),
+            Status.PROCESSING,
+        ),
+        (Status.PROCESSING, jobs.separating(), later_failure, Status.FAILED),
+        (Status.PROCESSING, waiting, Due(JOB), Status.PROCESSING),
+        (Status.PROCESSING, jobs.separating(), CancelJob(job_id=JOB), Status.CANCELLED),
+        (Status.FAILED, jobs.broken(), RetryJob(job_id=JOB), Status.PENDING),
+        (Status.CANCELLED, jobs.cancelled(), RetryJob(job_id=JOB), Status.PENDING),
+    ]
+
+
+@pytest.mark.parametrize(("status", "job", "stimulus", "end"), reached_by())
+def test_a_rule_leads_where_it_says(
+    status: Status | None, job: Job | None, stimulus: Stimulus, end: Status
+) -> None:
+    assert status == (job.status if job else None)
+    outcome = advance(job, stimulus, at(LATER if isinstance(stimulus, Due) else NOW))
+    assert isinstance(outcome, Changed)
+    assert end == outcome.job.status
+
+
+def test_every_end_of_every_rule_is_reached() -> None:
+    declared = {
+        (status, kind, end)
+        for status, row in TABLE.items()
+        for kind, rule in row.items()
+        for end in rule.leads_to
+    }
+    assert declared == {(status, type(stim), end) for status, _, stim, end in reached_by()}
+
+
+def test_only_a_retry_leads_out_of_an_end() -> None:
+    assert {
+        (status, kind)
+        for status, row in TABLE.items()
+        for kind, rule in row.items()
+        if status and status.terminal and rule.leads_to
+    } == {(Status.FAILED, RetryJob), (Status.CANCELLED, RetryJob)}
+
+
+@pytest.mark.parametrize(
+    ("job", "stimulus"),
+    [
+        (jobs.downloading(), Dispatched(JOB)),
+        (jobs.pending(), Due(JOB)),
+        (jobs.scheduled(), Due(JOB)),
+        (jobs.scheduled(), Dispatched(JOB)),
+        (jobs.separating(), Due(JOB)),
+        (jobs.pending(), jobs.downloaded()),
+        (jobs.cancelled(), jobs.separated(1)),
+        (jobs.completed(), jobs.failed(Stage.FINALIZE, "stems")),
+        (jobs.downloading(), jobs.prepared()),
+        (jobs.downloading(), jobs.separated()),
+        (jobs.separating(), jobs.finalized()),
+        (jobs.separating(), jobs.separated(2)),
+        (jobs.separating(), jobs.separated(99)),
+        (jobs.separating(), jobs.failed(Stage.SEPARATE, "2")),
+        (jobs.separating(1), jobs.failed(Stage.SEPARATE, "0")),
+    ],
+)
+def test_what_is_over_or_was_never_ordered_is_stale(job: Job, stimulus: Stimulus) -> None:
+    assert isinstance(advance(job, stimulus, at()), Stale)
+
+
+@pytest.mark.parametrize(
+    ("job", "fact"),
+    [
+        (jobs.downloading(), jobs.downloaded),
+        (jobs.preparing(), jobs.prepared),
+        (jobs.separating(), lambda attempt: jobs.separated(0, attempt)),
+        (jobs.finalizing(), jobs.finalized),
+        (jobs.separating(), lambda attempt: jobs.failed(Stage.SEPARATE, "0", attempt)),
+        (
+            jobs.separating(),
+            lambda attempt: jobs.failed(Stage.SEPARATE, "0", attempt, problem=TERMINAL),
+        ),
+    ],
+    ids=["downloaded", "prepared", "separated", "finalized", "failed", "failed for good"],
+)
+def test_attempts_fence(job: Job, fact: typing.Callable[[int], Stimulus]) -> None:
+    """Older and newer attempts are stale; the right one counts, and again says what it said."""
+    for attempt in (-1, 0, 2, 3):
+        assert isinstance(advance(job, fact(attempt), at()), Stale)
+    accepted = live(job, fact(1))
+    assert Repeated(accepted) == advance(accepted, fact(1), at(LATER))
+    for attempt in (0, 2):
+        assert isinstance(advance(accepted, fact(attempt), at()), Stale)
+
+
+def test_a_repeated_cancel_says_what_it_said() -> None:
+    job = jobs.cancelled()
+    assert Repeated(job) == advance(job, CancelJob(job_id=JOB), at(LATER))
+    assert job.outbox
+
+
+def test_a_job_whose_time_has_come_at_submission_does_not_wait() -> None:
+    outcome = advance(None, jobs.submit(run_at=NOW), at())
+    assert isinstance(outcome, Changed)
+    assert (outcome.job.status, outcome.job.run_at) == (Status.PENDING, None)
+
+
+@pytest.mark.parametrize(
+    ("job", "phase"),
+    [
+        (jobs.pending(), None),
+        (jobs.downloading(), Phase.DOWNLOAD),
+        (jobs.preparing(), Phase.SEPARATION),
+        (jobs.separating(2), Phase.SEPARATION),
+        (jobs.finalizing(), Phase.FINALIZATION),
+        (jobs.completed(), Phase.FINALIZATION),
+        (jobs.broken(), Phase.SEPARATION),
+        (jobs.cancelled(), Phase.SEPARATION),
+        (jobs.retried(), Phase.SEPARATION),
+    ],
+)
+def test_a_job_has_the_phase_it_has_reached(job: Job, phase: Phase | None) -> None:
+    assert phase == job.phase

@@ -1,0 +1,232 @@
+"""The blob store over a folder: whole blobs or none, and errors with codes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from obstore.store import LocalStore
+
+from shared import blobs as blobs_module
+from shared.blobs import (
+    BlobStore,
+    BlockingBlobs,
+    chunk_key,
+    open_store,
+    peaks_key,
+    stem_key,
+    track_audio_key,
+    track_original_key,
+    track_prefix,
+    track_record_key,
+    upload_key,
+    upload_note_key,
+    work_prefix,
+)
+from shared.errors import Code, RetryableError, StembusError, TerminalError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "blobs"
+
+
+@pytest.fixture
+def store(folder: Path) -> BlobStore:
+    return BlobStore(open_store(folder.as_uri()))
+
+
+@pytest.fixture
+def blocking(folder: Path) -> BlockingBlobs:
+    return BlockingBlobs(open_store(folder.as_uri()))
+
+
+async def pieces(*parts: bytes | Exception) -> AsyncIterator[bytes]:
+    for part in parts:
+        if isinstance(part, Exception):
+            raise part
+        yield part
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+async def keys(store: BlobStore, prefix: str) -> list[str]:
+    return sorted([info.key async for info in store.under(prefix)])
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"\x00" * 3_000_000])
+async def test_what_is_put_is_there_as_it_was(store: BlobStore, data: bytes) -> None:
+    await store.put("a/b", data)
+    assert data == await store.get("a/b")
+    info = await store.info("a/b")
+    assert info is not None
+    assert ("a/b", len(data)) == (info.key, info.size)
+    assert info.etag
+
+
+async def test_what_was_there_is_replaced_and_its_tag_changes(store: BlobStore) -> None:
+    await store.put("a", b"one")
+    before = await store.info("a")
+    await store.put("a", b"other")
+    after = await store.info("a")
+    assert await store.get("a") == b"other"
+    assert before is not None
+    assert after is not None
+    assert before.etag != after.etag
+
+
+async def test_a_stream_is_stored_whole(store: BlobStore) -> None:
+    parts = [b"%d" % number * 100_000 for number in range(100)]
+    await store.put_stream("a/b", pieces(*parts))
+    assert b"".join(parts) == await store.get("a/b")
+
+
+@pytest.mark.parametrize(
+    "error", [TerminalError(Code.REQUEST_TOO_LARGE, "x"), RetryableError(Code.SOURCE_STALLED)]
+)
+@pytest.mark.parametrize("before", [[], [b"x"], [b"x" * 8_000_000] * 3])
+async def test_a_stream_that_breaks_off_leaves_nothing_and_its_error_passes(
+    store: BlobStore, folder: Path, error: StembusError, before: list[bytes]
+) -> None:
+    with pytest.raises(type(error)) as caught:
+        await store.put_stream("a/b", pieces(*before, error))
+    assert error.code == caught.value.code
+    assert await store.info("a/b") is None
+    assert files(folder) == []
+
+
+async def test_a_stream_that_breaks_off_leaves_what_was_there(store: BlobStore) -> None:
+    await store.put("a", b"old")
+    with pytest.raises(TerminalError):
+        await store.put_stream("a", pieces(b"new", TerminalError(Code.SOURCE_EMPTY)))
+    assert await store.get("a") == b"old"
+
+
+async def test_a_file_goes_in_and_comes_out(store: BlobStore, tmp_path: Path) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.write_bytes(b"0123456789" * 300_000)
+    await store.put_file("a", source)
+    await store.fetch_to("a", target)
+    assert source.read_bytes() == target.read_bytes()
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 1), (0, 10), (3, 7), (9, 10)])
+async def test_a_range_is_the_bytes_it_names(
+    store: BlobStore, blocking: BlockingBlobs, start: int, end: int
+) -> None:
+    data = b"0123456789"
+    await store.put("a", data)
+    assert data[start:end] == await store.get_range("a", start, end)
+    assert data[start:end] == blocking.get_range("a", start, end)
+
+
+async def test_a_stream_out_comes_in_pieces(
+    store: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blobs_module, "PIECE_BYTES", 4)
+    await store.put("a", b"0123456789")
+    assert [piece async for piece in store.stream("a", 1, 10)] == [b"1234", b"5678", b"9"]
+    assert [piece async for piece in store.stream("a", 3, 3)] == []
+
+
+async def test_a_stream_that_asks_for_more_than_there_is_ends_with_an_error(
+    store: BlobStore,
+) -> None:
+    """A blob that shrinks while it is sent must not be waited for."""
+    await store.put("a", b"0123")
+    with pytest.raises(StembusError):
+        async for _ in store.stream("a", 0, 10):
+            pass
+
+
+def missing(store: BlobStore, path: Path) -> list[Callable[[], Awaitable[object]]]:
+    return [
+        lambda: store.get("no/such"),
+        lambda: store.get_range("no/such", 0, 1),
+        lambda: store.fetch_to("no/such", path / "x"),
+    ]
+
+
+@pytest.mark.parametrize("which", range(3))
+async def test_a_blob_that_is_not_there_has_a_code(
+    store: BlobStore, tmp_path: Path, which: int
+) -> None:
+    with pytest.raises(TerminalError) as caught:
+        await missing(store, tmp_path)[which]()
+    assert (caught.value.code, caught.value.detail) == (Code.BLOB_MISSING, "no/such")
+
+
+def test_a_blob_that_is_not_there_has_a_code_for_a_child_too(blocking: BlockingBlobs) -> None:
+    for ask in (lambda: blocking.get_range("no/such", 0, 1), lambda: blocking.size("no/such")):
+        with pytest.raises(TerminalError) as caught:
+            ask()
+        assert caught.value.code == Code.BLOB_MISSING
+
+
+async def test_a_blob_that_is_not_there_has_no_info(store: BlobStore) -> None:
+    assert await store.info("no/such") is None
+
+
+async def test_a_prefix_is_a_whole_segment(store: BlobStore) -> None:
+    for key in ("work/j1/1/chunk-0", "work/j1/2/chunk-0", "work/j10/1/chunk-0", "work/j2/x"):
+        await store.put(key, b"")
+    assert await keys(store, work_prefix("j1")) == ["work/j1/1/chunk-0", "work/j1/2/chunk-0"]
+    assert await store.delete_prefix(work_prefix("j1")) == 2
+    assert await keys(store, "work/") == ["work/j10/1/chunk-0", "work/j2/x"]
+    assert await store.delete_prefix(work_prefix("j1")) == 0
+
+
+async def test_what_is_gone_already_can_be_deleted(store: BlobStore) -> None:
+    await store.put("a", b"")
+    await store.delete(["a", "b", "a"])
+    assert await store.info("a") is None
+
+
+async def test_a_folder_that_refuses_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    store = BlobStore(LocalStore(prefix=tmp_path / "blobs"))
+    (tmp_path / "blobs" / "a").write_bytes(b"")
+    with pytest.raises(RetryableError) as caught:
+        await store.put("a/b", b"under a file there can be nothing")
+    assert caught.value.code == Code.STORAGE_UNAVAILABLE
+
+
+def test_a_child_puts_bytes_and_files(blocking: BlockingBlobs, tmp_path: Path) -> None:
+    path = tmp_path / "in"
+    path.write_bytes(b"from a file")
+    blocking.put("a", b"bytes")
+    blocking.put("b", path)
+    assert (blocking.size("a"), blocking.size("b"), blocking.get_range("a", 2, 2)) == (5, 11, b"")
+
+
+KEYS: list[tuple[Callable[[str], str], str]] = [
+    (upload_key, "uploads/x"),
+    (upload_note_key, "uploads/x.json"),
+    (track_prefix, "tracks/x/"),
+    (track_audio_key, "tracks/x/audio.f32"),
+    (lambda track: track_original_key(track, "mp3"), "tracks/x/original.mp3"),
+    (track_record_key, "tracks/x/track.json"),
+    (work_prefix, "work/x/"),
+    (lambda job: chunk_key(job, 2, 7), "work/x/2/chunk-7"),
+    (lambda result: stem_key(result, "vocals", "flac"), "results/x/vocals.flac"),
+    (lambda stem: stem_key("r1", stem, "flac"), "results/r1/x.flac"),
+    (lambda extension: stem_key("r1", "vocals", extension), "results/r1/vocals.x"),
+    (lambda extension: track_original_key("t1", extension), "tracks/t1/original.x"),
+    (peaks_key, "results/x/peaks.json"),
+]
+
+
+@pytest.mark.parametrize(("key", "expected"), KEYS)
+def test_a_key_is_made_of_names_that_lead_nowhere_else(
+    key: Callable[[str], str], expected: str
+) -> None:
+    assert expected == key("x")
+    for hostile in ("", "..", "a/b", "../x", "a.b", "a\x00", "x" * 65):
+        with pytest.raises(ValueError, match="not a subject token"):
+            key(hostile)
