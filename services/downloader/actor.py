@@ -47,6 +47,8 @@ class Shares(NamedTuple):
     decoded: float
 
 
+#: yt-dlp's extractor for what no site's own takes, a plain file mostly: its title is a file name.
+_PLAIN_FILE: Final = "Generic"
 #: From the internet the download takes longest; an upload is already in the blob store.
 FROM_URL: Final = Shares(0.7, 0.95)
 FROM_UPLOAD: Final = Shares(0.1, 0.85)
@@ -192,8 +194,8 @@ class Downloader:
 
 
 def _completed(found: Metadata, decoded: Decoded) -> Metadata:
-    """A site's title is worth more than a file's tags, and those more than an upload's name."""
-    tags_first = found.extractor == "upload"
+    """A site's title is worth more than a file's tags, and those more than a file's name."""
+    tags_first = found.extractor in {"upload", _PLAIN_FILE}
     title = (decoded.title or found.title) if tags_first else (found.title or decoded.title)
     return msgspec.structs.replace(
         found,

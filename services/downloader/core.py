@@ -27,6 +27,8 @@ RETRY_AFTER_SECONDS: Final = 24 * 3600.0
 
 _EXTENSION: Final = re.compile(r"\A[a-z0-9]{1,8}\Z")
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+#: What begins most of its messages: the name of an extractor, and of an entry.
+_TAGS: Final = re.compile(r"\A\[[\w:+.-]{1,60}\] (?:[^\s:]{1,100}: )?")
 #: yt-dlp's advice to its own users, which is no use to ours.
 _ADVICE: Final = re.compile(r"; please report this issue.*|\(caused by .*", re.DOTALL)
 
@@ -125,8 +127,8 @@ def extension_of(filename: str, fallback: str) -> str:
 
 
 def detail_of(message: str) -> str:
-    """yt-dlp's message as a detail for people: one line, without its colours and advice."""
-    plain = _ESCAPES.sub("", message).removeprefix("ERROR: ")
+    """yt-dlp's message as a detail for people: one line, without its colours, tags and advice."""
+    plain = _TAGS.sub("", _ESCAPES.sub("", message).removeprefix("ERROR: "))
     return clean_text(_ADVICE.sub("", plain)) or ""
 
 

@@ -185,7 +185,10 @@ class Decode:
             frames=writer.frames,
             mean=writer.moments.mean,
             std=writer.moments.std,
-            original=f"{context.name}, {context.sample_rate} Hz, {context.layout.nb_channels} ch",
+            original=(
+                f"{context.codec.canonical_name}, {context.sample_rate} Hz,"
+                f" {context.layout.nb_channels} ch"
+            ),
             extension=_EXTENSIONS.get(name, name),
             title=clean_text(tags.get("title")),
             artist=clean_text(tags.get("artist")) or clean_text(tags.get("album_artist")),

@@ -98,8 +98,8 @@ async def test_a_url_becomes_a_track(
         "job-1", Stage.DOWNLOAD, "source", 3,
     )  # fmt: skip
     assert fact.track.frames == 88_200
-    assert fact.track.original == "mp3float, 44100 Hz, 2 ch"
-    assert (fact.metadata.title, fact.metadata.artist) == ("song", "Tagged")
+    assert fact.track.original == "mp3, 44100 Hz, 2 ch"
+    assert (fact.metadata.title, fact.metadata.artist) == ("Tag", "Tagged")
     pcm = np.frombuffer(await blobs.get(track_audio_key(fact.track.id)), "<f4").reshape(-1, 2)
     assert len(pcm) == 88_200
     assert fact.track.std == pytest.approx(float(pcm.mean(axis=1).std(ddof=1)), rel=1e-5)

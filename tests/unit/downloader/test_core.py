@@ -162,7 +162,7 @@ def test_retry_after_is_read_as_seconds_or_a_date(
 
 def test_a_detail_loses_what_is_for_users_of_yt_dlp() -> None:
     message = "\x1b[0;31mERROR:\x1b[0m [x] a: Broken; please report this issue on https://…\nx"
-    assert detail_of(message) == "[x] a: Broken"
+    assert detail_of(message) == "Broken"
 
 
 def test_sizes_leave_out_what_is_unknown() -> None:
