@@ -51,7 +51,8 @@ def read_settings(kind: type[C], environ: Mapping[str, str]) -> C:
         if (text := environ.get(name, "")) == "":
             continue
         is_list = isinstance(msgspec.inspect.type_info(info.type), msgspec.inspect.VarTupleType)
-        raw = [part.strip() for part in text.split(",")] if is_list else text
+        parts = [part.strip() for part in text.split(",")]
+        raw = [part for part in parts if part] if is_list else text
         try:
             values[info.name] = msgspec.convert(raw, info.type, strict=False)
         except msgspec.ValidationError as exc:

@@ -126,7 +126,10 @@ class Events:
     ) -> None:
         await self._write(request, response, b"retry: 1000\n\n")
         position, revision = self._ring.end, self._projection.revision
-        await self._catch_up(request, response, reader, reader.first or reader.changed)
+        if reader.first is None:
+            await self._catch_up(request, response, reader, reader.changed)
+        else:
+            await self._catch_up(request, response, reader, _until(revision, reader.first))
         reader.cursor = max(reader.cursor, revision)
         while not (self._closing or reader.ended):
             if not await self._ring.wait(position, COMMENT_SECONDS):
@@ -202,6 +205,14 @@ class _Reader:
                 self.ended = self._job_id is not None and frame.last
             chosen.append(frame)
         return chosen
+
+
+def _until(last: int, changed: Changed) -> Changed:
+    """The same, but not what comes after revision ``last``: that comes through the ring.
+
+    Of what ends meanwhile, ``changed`` may not tell; the cursor must not have passed it.
+    """
+    return lambda revision, limit: [row for row in changed(revision, limit) if row.revision <= last]
 
 
 def _known(request: web.Request) -> int | None:

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from services.scheduler.dispatch import Capacity, choose, chunk_window
 from shared.contracts.job import Job, Phase
+from shared.contracts.work import UNIT_SOURCE, Stage
 from tests.support import jobs
-from tests.support.jobs import NOW
+from tests.support.jobs import NOW, live
 
 
 def room(downloads: int = 9, separations: int = 1, processing: int = 9) -> Capacity:
@@ -46,6 +47,11 @@ def test_a_download_needs_a_slot(slots: int, started: list[str]) -> None:
 def test_a_download_under_way_takes_its_slot() -> None:
     crowd = [running("r", Phase.DOWNLOAD), waiting("a"), waiting("b")]
     assert choose(crowd, room(downloads=2)) == ["a"]
+
+
+def test_a_download_that_waits_for_its_next_attempt_takes_no_slot() -> None:
+    pausing = live(jobs.downloading(), jobs.failed(Stage.DOWNLOAD, UNIT_SOURCE))
+    assert choose([pausing, waiting("a"), waiting("b")], room(downloads=1)) == ["a"]
 
 
 @pytest.mark.parametrize("phase", [Phase.SEPARATION, Phase.FINALIZATION])

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from shared.actor import beat as beat_module
 from shared.actor import worker as worker_module
 from shared.actor.beat import Heart
-from shared.actor.worker import Worker
+from shared.actor.worker import MAX_DELIVERIES, Worker
 from shared.contracts.commands import CancelJob
 from shared.contracts.facts import Failed
 from shared.contracts.live import Activity, Beat, Tick
@@ -176,7 +176,10 @@ async def test_a_bug_is_the_host_s_to_handle() -> None:
         await worker.receive(order_of(downloading()), deliveries=1)
 
 
-@pytest.mark.parametrize(("deliveries", "poison"), [(1, False), (5, False), (6, True), (9, True)])
+@pytest.mark.parametrize(
+    ("deliveries", "poison"),
+    [(1, False), (MAX_DELIVERIES, False), (MAX_DELIVERIES + 1, True), (999, True)],
+)
 async def test_work_that_was_handed_out_too_often_is_refused(
     deliveries: int, *, poison: bool
 ) -> None:

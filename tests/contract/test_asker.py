@@ -1,0 +1,130 @@
+"""A gateway's question to the scheduler: stored first, answered if somebody is there."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from services.gateway.actor import Asker, RefusedError
+from shared.contracts.codec import Decoder, encode
+from shared.contracts.commands import Accepted, Answer, CancelJob, Command, Refused
+from shared.contracts.problem import Problem
+from shared.contracts.snapshot import snapshot
+from shared.errors import Code, RetryableError, TerminalError
+from shared.jetstream.mailbox import JetStreamMailbox
+from shared.jetstream.topology import INBOX, SCHEDULER
+from tests.support.jobs import JOB, cancelled, pending, submit
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.js import JetStreamContext
+    from structlog.typing import FilteringBoundLogger
+
+    from shared.jetstream.speaker import JetStreamSpeaker
+
+#: A scheduler here answers at once, or never.
+ANSWER_SECONDS = 5.0
+COMMANDS: Decoder[Command] = Decoder(Command)
+PENDING = Accepted(job=snapshot(pending()))
+CANCELLED = Accepted(job=snapshot(cancelled()))
+NO_SUCH_JOB = Refused(problem=Problem.of(TerminalError(Code.JOB_NOT_FOUND, JOB)))
+
+
+async def asker_of(
+    nc: Client, speaker: JetStreamSpeaker, log: FilteringBoundLogger, patience: float
+) -> Asker:
+    asker = Asker(nc=nc, inbox=speaker, answer_seconds=patience, log=log)
+    await asker.start()
+    return asker
+
+
+@pytest.fixture
+async def asker(nc: Client, speaker: JetStreamSpeaker, log: FilteringBoundLogger) -> Asker:
+    return await asker_of(nc, speaker, log, ANSWER_SECONDS)
+
+
+async def asked(js: JetStreamContext, count: int = 1) -> list[Command]:
+    """What the scheduler finds in its inbox."""
+    mailbox = await JetStreamMailbox.bind(js, INBOX, SCHEDULER)
+    found: list[Command] = []
+    while len(found) < count:
+        for delivery in await mailbox.fetch(count, 5):
+            found.append(COMMANDS.decode(delivery.body))
+            await delivery.ack()
+    return found
+
+
+async def test_a_command_is_stored_and_its_answer_is_the_job(
+    nc: Client, js: JetStreamContext, asker: Asker
+) -> None:
+    asking = asyncio.create_task(asker.ask(submit()))
+    (command,) = await asked(js)
+    assert command.reply_to
+    await nc.publish(command.reply_to, encode(PENDING))
+    assert PENDING.job == await asking
+
+
+async def test_a_refusal_is_an_error_with_its_problem(
+    nc: Client, js: JetStreamContext, asker: Asker
+) -> None:
+    asking = asyncio.create_task(asker.ask(CancelJob(job_id=JOB)))
+    (command,) = await asked(js)
+    await nc.publish(command.reply_to, encode(NO_SUCH_JOB))
+    with pytest.raises(RefusedError) as caught:
+        await asking
+    assert NO_SUCH_JOB.problem == caught.value.problem
+
+
+async def test_each_answer_finds_its_question(
+    nc: Client, js: JetStreamContext, asker: Asker
+) -> None:
+    asking = [
+        asyncio.create_task(asker.ask(command))
+        for command in (submit(), CancelJob(job_id=JOB), CancelJob(job_id=JOB))
+    ]
+    commands = await asked(js, 3)
+    answers: list[Answer] = [
+        CANCELLED if isinstance(command, CancelJob) else PENDING for command in commands
+    ]
+    for command, answer in reversed(list(zip(commands, answers, strict=True))):
+        await nc.publish(command.reply_to, encode(answer))
+    assert [PENDING.job, CANCELLED.job, CANCELLED.job] == await asyncio.gather(*asking)
+
+
+async def test_an_answer_that_does_not_come_is_none_and_the_command_is_stored(
+    nc: Client, js: JetStreamContext, speaker: JetStreamSpeaker, log: FilteringBoundLogger
+) -> None:
+    asker = await asker_of(nc, speaker, log, 0.05)
+    assert await asker.ask(submit()) is None
+    (command,) = await asked(js)
+    assert command.job_id == JOB
+    # One that comes after all disturbs nobody.
+    await nc.publish(command.reply_to, encode(PENDING))
+    await nc.flush()
+    assert asker._waiting == {}
+
+
+async def test_what_is_no_answer_is_not_taken_for_one(
+    nc: Client, js: JetStreamContext, asker: Asker
+) -> None:
+    asking = asyncio.create_task(asker.ask(submit()))
+    (command,) = await asked(js)
+    for body in (b"", b"{}", encode(PENDING), encode(NO_SUCH_JOB)):
+        await nc.publish(command.reply_to, body)
+    assert PENDING.job == await asking
+
+
+async def test_a_broker_that_can_t_store_it_is_an_error_that_says_so(
+    nc: Client, log: FilteringBoundLogger
+) -> None:
+    class Away:
+        async def ask(self, _: Command) -> None:
+            raise ConnectionError
+
+    asker = Asker(nc=nc, inbox=Away(), answer_seconds=ANSWER_SECONDS, log=log)
+    with pytest.raises(RetryableError) as caught:
+        await asker.ask(submit())
+    assert caught.value.code == Code.SERVICE_UNAVAILABLE
+    assert asker._waiting == {}
