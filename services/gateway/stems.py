@@ -8,9 +8,11 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from services.gateway import problems
 from services.gateway.core import byte_range
 from shared.blobs import peaks_key, stem_key
 from shared.contracts.audio import AudioFormat
+from shared.contracts.problem import Problem
 from shared.errors import Code, TerminalError
 
 if TYPE_CHECKING:
@@ -67,7 +69,10 @@ class Stems:
         headers |= {"ETag": tag, "Accept-Ranges": "bytes", "Cache-Control": _CACHE}
         if tag in _tags(request.headers.get("If-None-Match", "")):
             return web.Response(status=304, headers={"ETag": tag, "Cache-Control": _CACHE})
-        asked = _asked_range(request, info, tag)
+        try:
+            asked = _asked_range(request, info, tag)
+        except TerminalError as exc:  # a client that asked for too much learns how much there is
+            return problems.answer(Problem.of(exc), {"Content-Range": f"bytes */{info.size}"})
         start, end = asked or (0, info.size)
         if asked:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{info.size}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import nats.errors
 import nats.js.errors
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
+
+
+#: The shortest delay that is one.
+NOW_SECONDS: Final = 0.001
 
 
 class JetStreamDelivery:
@@ -51,7 +55,9 @@ class JetStreamDelivery:
     async def nak(self, delay: float = 0.0) -> None:
         """See ``Delivery``."""
         with broker_errors():
-            await self._message.nak(delay=delay or None)
+            # The broker keeps a delay on its disk, and forgets a plain "now" when it restarts:
+            # the message would then wait for the whole of ack_wait.
+            await self._message.nak(delay=max(delay, NOW_SECONDS))
 
     async def discard(self) -> None:
         """See ``Delivery``."""
@@ -89,8 +95,12 @@ class JetStreamMailbox:
         return [JetStreamDelivery(message) for message in messages]
 
     async def close(self) -> None:
-        """Hand back what arrived after the last fetch gave up waiting."""
+        """Hand back what arrived after the last fetch gave up waiting; ask for nothing more."""
+        # Fetching would take what others may have; nats-py has no other way to what has come.
+        arrived = self._subscription._sub._pending_queue  # noqa: SLF001 - see above
         with suppress(ConnectionError, nats.errors.Error):
-            for delivery in await self.fetch(16, 0.05):
-                await delivery.nak()
             await self._subscription.unsubscribe()
+            while not arrived.empty():
+                message = arrived.get_nowait()
+                if message.reply:  # a status has none
+                    await JetStreamDelivery(message).nak()

@@ -31,9 +31,9 @@ SETTINGS = {"STEMBUS_WINDOWS_PER_CHUNK": "1"}
 
 @pytest.fixture(scope="module")
 def long_song(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A song of ten chunks."""
+    """A song of six chunks."""
     path = tmp_path_factory.mktemp("long") / "long.flac"
-    return media.write_audio(path, song(90).mix.T)
+    return media.write_audio(path, song(50).mix.T)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ async def restarted(stack: RunningStack, service: str, killed: int) -> None:
     )
 
 
-@pytest.mark.parametrize("service", ["gateway", "scheduler", "separator", "broker"])
+@pytest.mark.parametrize("service", ["scheduler", "broker"])
 async def test_a_job_completes_although_a_process_is_killed_while_it_is_separated(
     service: str, api: Api, killed_stack: RunningStack, long_song: Path
 ) -> None:
@@ -89,16 +89,23 @@ async def test_a_job_completes_although_the_engine_is_killed(
     assert killed_stack.pids()["separator"] == separator
 
 
-async def test_a_job_completes_although_the_downloader_is_killed_in_the_middle_of_the_song(
+async def test_jobs_complete_although_both_their_workers_are_killed(
     api: Api, killed_stack: RunningStack, long_song: Path
 ) -> None:
+    """Their work is handed out again 30 s later; the live connection is kept up meanwhile."""
     async with gated(long_song) as gate:
-        job = await api.submit(gate.url)
+        downloading = await api.submit(gate.url)
         await gate.halfway.wait()
-        killed = killed_stack.kill("downloader")
+        separated = await api.submit(long_song)
+        await api.until(separated["id"], separating)
+        for service in ("downloader", "separator"):
+            killed = killed_stack.kill(service)
+            await restarted(killed_stack, service, killed)
         gate.open.set()
-        await restarted(killed_stack, "downloader", killed)
-        await assert_completed_once(api, await api.ended(job["id"]), long_song)
+        stream = await api.ask("GET", f"/v1/jobs/{downloading['id']}/events")
+        assert b"\n\n: still here\n\n" in stream.body
+        for job in (downloading, separated):
+            await assert_completed_once(api, await api.ended(job["id"]), long_song)
 
 
 async def test_a_job_completes_although_the_downloads_child_is_killed(
@@ -125,18 +132,17 @@ async def test_a_job_that_was_accepted_is_kept_although_all_are_killed_at_once(
 async def test_a_client_that_comes_back_after_the_gateway_was_killed_misses_nothing(
     api: Api, killed_stack: RunningStack, long_song: Path
 ) -> None:
-    other = await api.finished(long_song)
     job = await api.submit(long_song)
     seen: list[Event] = []
+    killed = 0
     async with aclosing(api.follow(job["id"])) as events:
         async for event in events:
             seen.append(event)
-            if separating(event) and killed_stack.pids().get("gateway") and len(seen) < 8:
-                killed_stack.kill("gateway")
+            if separating(event) and not killed:
+                killed = killed_stack.kill("gateway")
+    assert killed not in killed_stack.pids().values()
     ids = [event.id for event in seen if event.id is not None]
     assert ids == sorted(set(ids))
-    assert seen[-1].status == "completed"
-    assert {event.data.get("id", job["id"]) for event in seen} == {job["id"]}
-    assert other["id"] != job["id"]
     progress = [event.data["progress"] for event in seen]
     assert progress == sorted(progress)
+    await assert_completed_once(api, seen[-1].data, long_song)

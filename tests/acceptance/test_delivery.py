@@ -1,0 +1,102 @@
+"""Stems over HTTP: whole, by range, and only when they are not known already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+from tests.acceptance.api import problem_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.acceptance.api import Answer, Api
+    from tests.acceptance.conftest import Songs
+
+
+class Stem:
+    """A finished stem and its bytes."""
+
+    def __init__(self, api: Api, path: str, whole: Answer) -> None:
+        self._api = api
+        self._path = path
+        self.bytes = whole.body
+        self.tag = whole.headers["ETag"]
+
+    async def ask(self, method: str = "GET", **headers: str) -> Answer:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self._api.ask(method, self._path, headers=named)
+
+
+@pytest.fixture
+async def stem(api: Api, songs: Songs) -> Stem:
+    job = await api.finished(songs.path("song.mp3"))
+    path = f"/v1/jobs/{job['id']}/stems/vocals.flac"
+    return Stem(api, path, await api.ask("GET", path))
+
+
+async def test_a_stem_is_served_whole_by_range_and_by_condition(stem: Stem) -> None:
+    """One job, many questions: each costs a millisecond, the job a second."""
+    size = len(stem.bytes)
+    assert stem.bytes.startswith(b"fLaC")
+
+    head = await stem.ask("HEAD")
+    assert (head.status, head.body, head.headers["Content-Length"]) == (200, b"", str(size))
+    assert head.headers["Accept-Ranges"] == "bytes"
+
+    for asked, start, end in (
+        ("bytes=0-0", 0, 1),
+        ("bytes=100-199", 100, 200),
+        (f"bytes={size - 1}-", size - 1, size),
+        ("bytes=-10", size - 10, size),
+        (f"bytes=5-{size * 2}", 5, size),
+        (f"bytes=-{size * 2}", 0, size),
+    ):
+        part = await stem.ask(Range=asked)
+        assert part.status == 206, asked
+        assert part.body == stem.bytes[start:end], asked
+        assert part.headers["Content-Range"] == f"bytes {start}-{end - 1}/{size}"
+
+    for asked in ("bytes=0-1,5-6", "lines=1-2", "bytes=9-3", "bytes=-", "bytes=a-b", ""):
+        whole = await stem.ask(Range=asked)
+        assert (whole.status, whole.body) == (200, stem.bytes), asked
+
+    for asked in (f"bytes={size}-", f"bytes={size + 5}-{size + 9}", "bytes=-0"):
+        outside = await stem.ask(Range=asked)
+        assert problem_of(outside)["code"] == "stem.range_not_satisfiable", asked
+        assert outside.status == 416
+
+    for tag, status in ((stem.tag, 206), ('"stale"', 200), ("Sun, 22 Nov 2026 03:00:00 GMT", 200)):
+        assert (await stem.ask(Range="bytes=0-9", If_Range=tag)).status == status, tag
+
+    for tag in (stem.tag, f"W/{stem.tag}", f'"other", {stem.tag}'):
+        known = await stem.ask(If_None_Match=tag)
+        assert (known.status, known.body) == (304, b""), tag
+    assert (await stem.ask(If_None_Match='"stale"')).status == 200
+
+
+async def test_a_416_tells_the_length(stem: Stem) -> None:
+    outside = await stem.ask(Range="bytes=99999999999-")
+    assert outside.headers["Content-Range"] == f"bytes */{len(stem.bytes)}"
+
+
+def _safe(headers: Mapping[str, str]) -> bool:
+    policy = headers.get("Content-Security-Policy", "")
+    return "default-src 'none'" in policy and headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_every_answer_keeps_the_browser_on_the_safe_side(api: Api) -> None:
+    for path in ("/", "/v1/jobs", "/v1/jobs/nobody", "/nowhere", "/health", "/v1/models"):
+        assert _safe((await api.ask("GET", path)).headers), path
+
+
+async def test_a_form_with_a_file_is_an_upload(api: Api, songs: Songs) -> None:
+    with aiohttp.MultipartWriter("form-data") as form:
+        part = form.append(songs.path("song.mp3").read_bytes())
+        part.set_content_disposition("form-data", quote_fields=False, name="file", filename="My song.mp3")
+        answer = await api.ask("POST", "/v1/uploads", data=form)
+    assert answer.status == 201
+    assert answer.json["filename"] == "My song.mp3"
+    assert answer.json["bytes"] == songs.path("song.mp3").stat().st_size
