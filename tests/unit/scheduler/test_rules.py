@@ -206,6 +206,13 @@ def test_a_job_cancelled_twice_while_it_waits_still_counts_on() -> None:
     assert order.attempt == 2
 
 
+def test_what_was_swept_once_stays_below_however_often_a_job_is_cancelled() -> None:
+    job = live(jobs.separating(), jobs.failed(Stage.SEPARATE, "1"))
+    job = live(job, Due(JOB), now=LATER)
+    job = live(job, CANCEL, RETRY, CANCEL, RETRY, Dispatched(JOB))
+    assert chunk_orders(job) == [("0", 3), ("1", 3)]
+
+
 def test_a_retry_after_a_failure_keeps_what_is_done_and_orders_the_rest_anew() -> None:
     job = jobs.retried()
     assert (job.status, job.error, job.finished_at) == (Status.PENDING, None, None)
