@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import os
 import signal
@@ -81,11 +80,13 @@ class Stack:
     async def _start(self) -> None:
         config = self._config
         config.logs.mkdir(parents=True, exist_ok=True)
-        self._lock = (config.data / "lock").open("w")
+        lock = (config.data / "lock").open("w")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
+            lock.close()
             raise StackError(f"a stack is running with {config.data} already") from exc
+        self._lock = lock
         port = broker.free_port(config.port)
         if config.port not in {0, port}:
             raise StackError(f"port {config.port} is taken; choose another with --port")
@@ -156,23 +157,40 @@ class Stack:
 
     def _on_death(self, name: str, code: int) -> None:
         if not self._stopping:
-            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited {code}"
-            self._say(f"{name} {how}; starting it again (see {self._config.logs / name}.log)")
+            self._say(
+                f"{name} {_how(code)}; starting it again (see {self._config.logs / name}.log)"
+            )
 
     async def _until_ready(self) -> None:
         async with aiohttp.ClientSession() as session:
-            while True:
-                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                    async with session.get(f"{self.url}/ready") as answer:
-                        if answer.status == 200:  # noqa: PLR2004 - HTTP's OK
-                            return
-                await asyncio.sleep(0.05)
+            for url in (self.url, *self.health.values()):
+                while not await _is_ready(session, url):  # noqa: ASYNC110 - only asking tells
+                    await asyncio.sleep(0.05)
 
     async def _stop(self) -> None:
         self._stopping = True
+        if self._lock is None:  # the note is that of the stack that has the lock
+            return
         self._config.note.unlink(missing_ok=True)
         await asyncio.gather(*(service.stop(SERVICE_GRACE) for service in self._services))
         if self._broker is not None:
             await self._broker.stop(BROKER_GRACE)
-        if self._lock is not None:
-            self._lock.close()
+        self._lock.close()
+
+
+async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(f"{url}/ready") as answer:
+            return answer.status == 200  # noqa: PLR2004 - HTTP's OK
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+def _how(code: int) -> str:
+    """How a process ended, in words."""
+    if code >= 0:
+        return f"exited {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal
+        return f"was killed by signal {-code}"

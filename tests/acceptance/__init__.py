@@ -1,0 +1,1 @@
+"""The whole stack from outside: real processes, a real broker, a real site."""

@@ -77,7 +77,8 @@ class Api:
     async def upload(self, path: Path, name: str | None = None) -> str:
         """Send a file; the upload's id."""
         query = {"filename": name or path.name}
-        answer = await self.ask("POST", "/v1/uploads", params=query, data=BytesIO(path.read_bytes()))
+        data = BytesIO(await asyncio.to_thread(path.read_bytes))
+        answer = await self.ask("POST", "/v1/uploads", params=query, data=data)
         assert answer.status == 201, answer.body
         return str(answer.json["upload"])
 
@@ -92,7 +93,9 @@ class Api:
 
     async def submit(self, source: str | Path, **options: object) -> Json:
         """Submit a URL, or a file after uploading it; the job."""
-        given = {"url": source} if isinstance(source, str) else {"upload": await self.upload(source)}
+        given = (
+            {"url": source} if isinstance(source, str) else {"upload": await self.upload(source)}
+        )
         order = {"source": given, "options": {"model": "dsp", **options}}
         answer = await self.ask("POST", "/v1/jobs", json=order)
         assert answer.status == 201, answer.body
@@ -188,8 +191,8 @@ def problem_of(answer: Answer) -> Json:
 
 def separating(event: Event) -> bool:
     """Whether the event says that some chunks are done and some are not."""
-    parts = event.data.get("separation")
-    return bool(parts) and 0 < parts["chunks_done"] < parts["chunks"]
+    parts: Json = event.data.get("separation") or {"chunks_done": 0, "chunks": 0}
+    return bool(0 < parts["chunks_done"] < parts["chunks"])
 
 
 def endings(job: Json) -> list[str]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from tests.acceptance.api import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
@@ -18,17 +20,25 @@ class Gate:
 
     def __init__(self) -> None:
         self.url = ""
-        #: Somebody has read half of the song and waits for the rest.
-        self.halfway = asyncio.Event()
+        self._halfway = asyncio.Event()
         #: Set it to let everybody have all of it.
         self.open = asyncio.Event()
+
+    def reach(self) -> None:
+        """Somebody has read half of the song and waits for the rest."""
+        self._halfway.set()
+
+    async def reached(self) -> None:
+        """Wait for that."""
+        async with asyncio.timeout(PATIENCE):
+            await self._halfway.wait()
 
 
 @asynccontextmanager
 async def gated(song: Path) -> AsyncIterator[Gate]:
     """Serve ``song`` up to its middle, and the rest once the gate is open."""
     gate = Gate()
-    data = song.read_bytes()
+    data = await asyncio.to_thread(song.read_bytes)
 
     async def serve(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "audio/mpeg"})
@@ -37,7 +47,7 @@ async def gated(song: Path) -> AsyncIterator[Gate]:
         if request.method != "HEAD":
             middle = len(data) // 2
             await response.write(data[:middle])
-            gate.halfway.set()
+            gate.reach()
             await gate.open.wait()
             await response.write(data[middle:])
         return response

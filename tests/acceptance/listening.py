@@ -27,7 +27,7 @@ class Heard(NamedTuple):
 
 def hear(file: bytes | Path) -> Heard:
     """Decode the first audio stream of a file."""
-    with av.open(io.BytesIO(file) if isinstance(file, bytes) else str(file)) as container:
+    with av.open(io.BytesIO(file) if isinstance(file, bytes) else str(file), "r") as container:
         stream = container.streams.audio[0]
         resampler = av.AudioResampler(format="fltp", layout="stereo", rate=SAMPLE_RATE)
         pieces = []
@@ -35,5 +35,5 @@ def hear(file: bytes | Path) -> Heard:
             frame.pts = None
             pieces += [part.to_ndarray() for part in resampler.resample(frame)]
         pieces += [part.to_ndarray() for part in resampler.resample(None)]
-        samples = np.concatenate(pieces, axis=1).T
+        samples = np.concatenate(pieces, axis=1).T.astype(np.float32)
         return Heard(samples, stream.codec_context.name, container.metadata | stream.metadata)

@@ -127,8 +127,10 @@ ODD = {
 async def test_an_odd_song_becomes_stems_all_the_same(what: str, api: Api, tmp_path: Path) -> None:
     seconds, rate, channels = ODD[what]
     samples = media.song(seconds, rate=rate, channels=channels, level=0.2)
-    wide = {"codec": "pcm_s24le", "sample_format": "s32"} if rate == 96_000 else {}
-    path = media.write_audio(tmp_path / "odd.wav", samples, rate=rate, **wide)
+    codec, sample_format = ("pcm_s24le", "s32") if rate == 96_000 else ("pcm_s16le", "s16")
+    path = media.write_audio(
+        tmp_path / "odd.wav", samples, rate=rate, codec=codec, sample_format=sample_format
+    )
     job = await api.finished(path)
     stems = [hear(await api.stem(job, one["name"])).samples for one in job["stems"]]
     frames = round(seconds * 44_100)

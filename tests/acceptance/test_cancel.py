@@ -42,7 +42,7 @@ async def api(narrow_stack: RunningStack) -> AsyncIterator[Api]:
 @pytest.fixture(scope="module")
 def long_song(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("long") / "long.flac"
-    return media.write_audio(path, song(90).mix.T)
+    return media.write_audio(path, song(50).mix.T)
 
 
 async def test_a_waiting_job_ends_at_once_and_a_running_download_frees_its_slot(
@@ -50,7 +50,7 @@ async def test_a_waiting_job_ends_at_once_and_a_running_download_frees_its_slot(
 ) -> None:
     async with gated(songs.path("song.mp3")) as gate:
         running = await api.submit(gate.url)
-        await gate.halfway.wait()
+        await gate.reached()
         waiting = await api.submit(songs.url("song.mp3"))
         third = await api.submit(songs.url("song.mp3"))
         assert (await api.job(waiting["id"]))["status"] == "pending"

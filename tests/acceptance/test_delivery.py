@@ -95,7 +95,9 @@ async def test_every_answer_keeps_the_browser_on_the_safe_side(api: Api) -> None
 async def test_a_form_with_a_file_is_an_upload(api: Api, songs: Songs) -> None:
     with aiohttp.MultipartWriter("form-data") as form:
         part = form.append(songs.path("song.mp3").read_bytes())
-        part.set_content_disposition("form-data", quote_fields=False, name="file", filename="My song.mp3")
+        part.set_content_disposition(
+            "form-data", quote_fields=False, name="file", filename="My song.mp3"
+        )
         answer = await api.ask("POST", "/v1/uploads", data=form)
     assert answer.status == 201
     assert answer.json["filename"] == "My song.mp3"

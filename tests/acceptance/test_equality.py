@@ -64,7 +64,7 @@ async def test_a_local_model_gives_what_demucs_gives(
 async def test_chunk_size_and_the_number_of_windows_at_once_change_nothing(
     api: Api, models_dir: Path, tmp_path: Path
 ) -> None:
-    path = media.write_float_wav(tmp_path / "song.wav", song(20).mix.T)
+    path = media.write_float_wav(tmp_path / "song.wav", song(8).mix.T)
     whole = await stems_of(api, path, model="tiny", format="wav")
     settings = {"STEMBUS_WINDOWS_PER_CHUNK": "1", "STEMBUS_BATCH_WINDOWS": "3"}
     with running_stack(tmp_path / "data", models=models_dir, settings=settings) as stack:
@@ -82,7 +82,7 @@ async def test_there_are_no_clicks_where_chunks_meet(
     mix = song(seconds).mix
     path = media.write_audio(tmp_path / "song.flac", mix.T)
     await api.offered(model)
-    job = await api.finished(path, model=model)
+    job = await api.finished(path, model=model, stems=["vocals"])
     assert job["separation"]["chunks"] > 1
     vocals = hear(await api.stem(job, "vocals")).samples
     jumps = np.abs(np.diff(vocals, axis=0)).max(axis=1)

@@ -23,7 +23,6 @@ QUANTIZATION = 2.0**-23
 TAGS = {"title": "Länge läbe", "artist": "Somebody"}
 
 
-
 async def stems_of(api: Api, job: Json) -> dict[str, Audio]:
     return {one["name"]: hear(await api.stem(job, one["name"])).samples for one in job["stems"]}
 

@@ -14,7 +14,6 @@ import pytest
 
 from tests.acceptance.api import Api
 from tests.acceptance.listening import hear
-from tests.support import media
 from tests.support.stack import running_stack
 
 if TYPE_CHECKING:
