@@ -7,6 +7,7 @@ crosses a service's border.
 
 from __future__ import annotations
 
+import errno
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -272,3 +273,10 @@ class RetryableError(StembusError):
     def __init__(self, code: Code, detail: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(code, detail)
         self.retry_after = retry_after
+
+
+def of_os_error(exc: OSError) -> RetryableError:
+    """What the operating system refused, as a failure with a code."""
+    full = exc.errno in {errno.ENOSPC, errno.EDQUOT}
+    code = Code.STORAGE_FULL if full else Code.WORKER_CRASHED
+    return RetryableError(code, exc.strerror or type(exc).__name__)

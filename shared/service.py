@@ -12,10 +12,11 @@ import os
 import secrets
 import signal
 import sys
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from aiohttp import web
 
+from shared.actor.stopping import unless_stopped
 from shared.jetstream.connection import connect
 from shared.settings import ServiceConfig, SettingError, read_settings
 from shared.telemetry import Telemetry, json_log, tracer_provider
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
     from nats.aio.client import Client
     from structlog.typing import FilteringBoundLogger
+
+#: Exit status of a service whose environment can't be used: starting it again won't help.
+BAD_SETTING: Final = 2
+#: Seconds that the farewell to the broker, and to a trace collector, may take each.
+GOODBYE_SECONDS: Final = 2.0
 
 C = TypeVar("C", bound=ServiceConfig)
 C_contra = TypeVar("C_contra", bound=ServiceConfig, contravariant=True)
@@ -64,7 +70,8 @@ def main(
     try:
         config = read_settings(kind, os.environ)
     except SettingError as exc:
-        sys.exit(f"{name}: {exc}")
+        print(f"{name}: {exc}", file=sys.stderr)  # noqa: T201 - there is no logger yet
+        sys.exit(BAD_SETTING)
     asyncio.run(_serve(name, config, assemble))
     # Everything has been closed in order.  obstore's own threads may still be letting go of
     # Python objects, which aborts an interpreter that is being taken down: don't take it down.
@@ -84,13 +91,13 @@ async def _serve(
     log = json_log(name, config.log_level)
     telemetry = Telemetry(name, tracer_provider(name, os.environ))
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(telemetry.close)
-        nc = await _unless(stopping, connect(config.nats_url, name, log))
+        stack.push_async_callback(_flush, telemetry)
+        nc = await unless_stopped(stopping, connect(config.nats_url, name, log))
         if nc is None:
             return
         stack.push_async_callback(_close, nc)
         resources = Resources(name=name, nc=nc, telemetry=telemetry, log=log)
-        parts = await _unless(stopping, assemble(config, resources, stack))
+        parts = await unless_stopped(stopping, assemble(config, resources, stack))
         if parts is None:
             return
         watched = HealthServer(resources.health, config.health_host, config.health_port)
@@ -101,28 +108,21 @@ async def _serve(
         log.info("stopped")
 
 
-T = TypeVar("T")
-
-
-async def _unless(stopping: asyncio.Event, starting: Awaitable[T]) -> T | None:
-    """What ``starting`` returns, or None if the stop comes first."""
-    start = asyncio.ensure_future(starting)
-    stop = asyncio.create_task(stopping.wait())
-    await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
-    stop.cancel()
-    if start.done():
-        return start.result()
-    start.cancel()
-    await asyncio.wait({start})
-    return None
+async def _flush(telemetry: Telemetry) -> None:
+    """Send the last traces; a collector that does not answer is not waited for."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GOODBYE_SECONDS):
+            await asyncio.to_thread(telemetry.close)
 
 
 async def _close(nc: Client) -> None:
     """Send what is waiting to be sent, if the broker is there, and leave."""
-    if nc.is_connected:
-        with contextlib.suppress(Exception):  # the broker may leave while we say goodbye
-            await nc.flush(timeout=1)
-    await nc.close()
+    # The broker may be gone, or leave while we say goodbye: nothing can be done about it.
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(GOODBYE_SECONDS):
+            if nc.is_connected:
+                await nc.flush(timeout=1)
+            await nc.close()
 
 
 class Health:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -32,7 +32,7 @@ class ServiceConfig(Struct, frozen=True, kw_only=True):
     #: Seconds that an orderly stop may take before work is handed back.
     grace_seconds: float = 10.0
     #: debug, info, warning or error.
-    log_level: str = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 C = TypeVar("C", bound=ServiceConfig)

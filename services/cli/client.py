@@ -120,9 +120,12 @@ class Client:
         return msgspec.json.decode(body, type=JobList)
 
     async def command(self, job_id: str, verb: str) -> Snapshot:
-        """``cancel`` or ``retry`` a job."""
-        body = await self._request("POST", f"{self._job_url(job_id)}/{verb}")
-        return self._snapshots.decode(body)
+        """``cancel`` or ``retry`` a job; the job as it is then.
+
+        A command that is stored but not carried out yet (202) shows in a later state.
+        """
+        await self._request("POST", f"{self._job_url(job_id)}/{verb}")
+        return await self.job(job_id)
 
     async def download(self, job: Snapshot, stem: str, path: Path) -> None:
         """Save a stem; ``path`` has all of it or does not exist."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import sys
 from time import monotonic
@@ -20,7 +21,8 @@ FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 10.0
 #: A process that ran this long has recovered: the next pause is a short one again.
 RECOVERED_SECONDS: Final = 20.0
-#: A log larger than this is put aside when its process starts.
+#: How often a log is looked at, and the size over which its content is put aside.
+LOG_SECONDS: Final = 60.0
 MAX_LOG_BYTES: Final = 16 << 20
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -61,6 +63,7 @@ class Supervised:
         if self._task is None:
             return
         self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
         process = self._process
         if process is None or process.returncode is not None:
             return
@@ -79,15 +82,32 @@ class Supervised:
         while True:
             started = monotonic()
             if self._process is not None:
-                self._on_death(self.name, await self._process.wait())
+                self._on_death(self.name, await self._ended(self._process))
             pause = FIRST_PAUSE if monotonic() - started > RECOVERED_SECONDS else pause
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
-            await self._spawn()
+            try:
+                await self._spawn()
+            except OSError:  # no memory, no descriptors: there may be some later
+                self._process = None
+
+    async def _ended(self, process: asyncio.subprocess.Process) -> int:
+        """Its exit status; meanwhile its log is kept within bounds."""
+        while True:
+            try:
+                async with asyncio.timeout(LOG_SECONDS):
+                    return await process.wait()
+            except TimeoutError:
+                self._bound_log()
+
+    def _bound_log(self) -> None:
+        """Put the log's content aside; the process goes on writing to the same file."""
+        if self._log.exists() and self._log.stat().st_size > MAX_LOG_BYTES:
+            shutil.copyfile(self._log, self._log.with_suffix(".old.log"))
+            os.truncate(self._log, 0)
 
     async def _spawn(self) -> None:
-        if self._log.exists() and self._log.stat().st_size > MAX_LOG_BYTES:
-            self._log.replace(self._log.with_suffix(".old.log"))
+        self._bound_log()
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,

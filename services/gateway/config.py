@@ -11,11 +11,13 @@ class GatewayConfig(ServiceConfig, frozen=True, kw_only=True):
     #: Where it listens; nothing outside this machine gets in unless told otherwise.
     http_host: str = "127.0.0.1"
     http_port: int = 8080
-    #: Names that a request's Host header may bear, comma-separated; empty allows all.  Keeps a
+    #: Names that a request's Host header may bear, comma-separated; ``*`` allows all.  Keeps a
     #: page elsewhere from reaching a local server under a name of its own (DNS rebinding).
-    allowed_hosts: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
     #: Largest upload: an hour of 24-bit stereo at 96 kHz is 2 GB.
     max_upload_bytes: int = 2 << 30
+    #: Uploads at once: each holds a connection and a few megabytes.
+    max_uploads: int = 16
     #: Seconds without a byte after which an upload is given up.
     upload_silence_seconds: float = 60.0
     #: Seconds to wait for the scheduler's answer before saying "accepted, not yet there" (202).
@@ -24,3 +26,5 @@ class GatewayConfig(ServiceConfig, frozen=True, kw_only=True):
     max_streams: int = 2000
     #: Seconds that one write to a live connection may take; a stalled client is let go.
     stream_stall_seconds: float = 30.0
+    #: The same for a stem: a player that is paused reads nothing for a while, and may.
+    stem_stall_seconds: float = 300.0

@@ -7,10 +7,12 @@ sequence, so a gap shows, and what is missing is read from the bucket.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from services.gateway.core import current
 from services.gateway.ring import Frame
+from shared.actor.stopping import unless_stopped
 from shared.contracts.codec import Decoder, UndecodableError, encode
 from shared.contracts.job import Job
 from shared.contracts.live import Beat, Progress
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from shared.contracts.snapshot import Snapshot
     from shared.jetstream.store import Stored
 
+#: Pause before the bucket is asked again when it did not answer.
+PAUSE_SECONDS: Final = 1.0
 #: How often the bucket is asked whether something was missed although no gap has shown.
 LOOK_SECONDS: Final = 5.0
 
@@ -82,19 +86,21 @@ class Feed:
     async def run(self, stopping: asyncio.Event) -> None:
         """Close gaps until ``stopping``."""
         while not stopping.is_set():
-            try:
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._missed.wait()
-            except TimeoutError:
-                if stopping.is_set():
-                    return
+            await unless_stopped(stopping, self._look_is_due())
+            if stopping.is_set():
+                return
             self._missed.clear()
             try:
                 await self._catch_up()
             except ConnectionError as exc:
                 self._log.warning("can't read the jobs", reason=str(exc))
                 self._missed.set()
-                await asyncio.sleep(1)
+                await unless_stopped(stopping, asyncio.sleep(PAUSE_SECONDS))
+
+    async def _look_is_due(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._missed.wait()
 
     async def _catch_up(self) -> None:
         async with self._reading:

@@ -14,11 +14,15 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler, Middleware
 
+#: In the list of allowed hosts: any.
+ALL_HOSTS: Final = "*"
+#: Set on a request once its answer's headers are out: no other answer can follow.
+BEGUN: Final = "stembus.begun"
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 #: The page's own modules and pictures, stems and thumbnails; nothing inline, nothing framed.
 _PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
-    " img-src 'self' https: http: data:; media-src 'self' blob:; base-uri 'none';"
+    " img-src 'self' https: data:; media-src 'self' blob:; base-uri 'none';"
     " form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS: Final = {
@@ -34,20 +38,27 @@ def middleware(allowed_hosts: Collection[str]) -> Middleware:
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        host = urlsplit(f"//{request.host}").hostname or ""
-        if allowed_hosts and host not in allowed_hosts:
-            raise TerminalError(Code.REQUEST_FORBIDDEN, f"Host: {host[:100]}")
+        if ALL_HOSTS not in allowed_hosts and _host(f"//{request.host}") not in allowed_hosts:
+            raise TerminalError(Code.REQUEST_FORBIDDEN, f"Host: {request.host[:100]}")
         origin = request.headers.get("Origin")
-        if request.method not in _READING and origin is not None:
-            asked = urlsplit(origin)
-            if asked.netloc != request.host:
-                raise TerminalError(Code.REQUEST_FORBIDDEN, f"Origin: {origin[:100]}")
+        changes = request.method not in _READING
+        if changes and origin is not None and origin.partition("://")[2] != request.host:
+            raise TerminalError(Code.REQUEST_FORBIDDEN, f"Origin: {origin[:100]}")
         return await handler(request)
 
     return guard
 
 
-async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    """What every answer tells the browser to keep to."""
+def _host(url: str) -> str | None:
+    """The host that ``url`` names; None if it is no URL."""
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """What every answer tells the browser to keep to; from here on it is being sent."""
+    request[BEGUN] = True
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +25,7 @@ from shared.contracts.commands import CancelJob, RetryJob, SubmitJob
 from shared.contracts.job import Status
 from shared.contracts.snapshot import Snapshot
 from shared.contracts.subjects import TOKEN
-from shared.errors import Code, TerminalError
+from shared.errors import Code, RetryableError, TerminalError
 from shared.telemetry import TRACEPARENT
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 #: Jobs on a page of the list: by default, and at most.
 PAGE: Final = 50
 LARGEST_PAGE: Final = 200
+#: Seconds that a request's body may take to arrive.
+BODY_SECONDS: Final = 15.0
 #: Bytes of randomness in a job's id: nobody guesses it, two never meet.
 ID_BYTES: Final = 8
 
@@ -83,7 +86,7 @@ class Jobs:
         """``POST /v1/jobs`` → 201 with the job, or 202 with its id."""
         if request.content_type != "application/json":
             raise TerminalError(Code.REQUEST_UNACCEPTABLE, "Content-Type: application/json")
-        asked = parse_job_request(await request.read())
+        asked = parse_job_request(await _body(request))
         options = admit_options(
             asked.options, self._catalogue.offers(), complete=self._catalogue.complete
         )
@@ -143,6 +146,15 @@ class Jobs:
         if job is None:
             return _json(202, NotYet(command.job_id), headers)
         return _json(status, self._feed.now(job), headers if status == 201 else None)  # noqa: PLR2004 - created
+
+
+async def _body(request: web.Request) -> bytes:
+    """A small request's body; one that does not come is not waited for."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError as exc:
+        raise RetryableError(Code.SOURCE_STALLED, "the request's body did not come") from exc
 
 
 def _job_id(request: web.Request) -> str:

@@ -9,6 +9,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from services.gateway.actor import RefusedError
+from services.gateway.guard import BEGUN
 from shared.contracts.codec import encode
 from shared.contracts.problem import Problem
 from shared.errors import Code, StembusError, TerminalError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 STATUS: Final[Mapping[Code, int]] = MappingProxyType(
     {
         Code.REQUEST_MALFORMED: 400,
+        Code.SOURCE_STALLED: 408,
         Code.REQUEST_FORBIDDEN: 403,
         Code.ROUTE_NOT_FOUND: 404,
         Code.JOB_NOT_FOUND: 404,
@@ -96,10 +98,12 @@ def middleware(log: FilteringBoundLogger) -> Middleware:
     async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except StembusError as exc:
-            return answer(Problem.of(exc))
-        except RefusedError as exc:
-            return answer(exc.problem)
+        except (StembusError, RefusedError) as exc:
+            problem = exc.problem if isinstance(exc, RefusedError) else Problem.of(exc)
+            if request.get(BEGUN):  # a second answer would become part of the first
+                log.warning("answer broken off", path=request.path, reason=problem.code)
+                raise ConnectionResetError from exc
+            return answer(problem)
         except web.HTTPException as exc:
             if exc.status < 400:  # noqa: PLR2004 - a redirect is no failure
                 raise
@@ -110,6 +114,8 @@ def middleware(log: FilteringBoundLogger) -> Middleware:
             raise
         except Exception:  # a bug: the client gets a code, the log the traceback
             log.exception("request failed", method=request.method, path=request.path)
+            if request.get(BEGUN):
+                raise ConnectionResetError from None
             return answer(Problem.of(TerminalError(Code.INTERNAL)))
 
     return problems

@@ -6,7 +6,6 @@ between two snapshots has no id and may be skipped.
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +13,7 @@ from aiohttp import web
 
 from services.gateway.core import whole_number
 from services.gateway.feed import job_frame
+from services.gateway.writing import write
 from shared.errors import Code, RetryableError, TerminalError
 
 if TYPE_CHECKING:
@@ -169,13 +169,7 @@ class Events:
             await self._write(request, response, bytes(held))
 
     async def _write(self, request: web.Request, response: web.StreamResponse, text: bytes) -> None:
-        try:
-            async with asyncio.timeout(self._stall_seconds):
-                await response.write(text)
-        except TimeoutError as exc:
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError("the client has stopped reading") from exc
+        await write(request, response, text, self._stall_seconds)
 
 
 class _Reader:

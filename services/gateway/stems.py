@@ -10,6 +10,7 @@ from aiohttp import web
 
 from services.gateway import problems
 from services.gateway.core import byte_range
+from services.gateway.writing import write
 from shared.blobs import peaks_key, stem_key
 from shared.contracts.audio import AudioFormat
 from shared.contracts.problem import Problem
@@ -34,9 +35,10 @@ _CACHE: Final = "private, max-age=86400, immutable"
 class Stems:
     """Handlers of ``/v1/jobs/{id}/stems/…`` and ``/v1/jobs/{id}/peaks.json``."""
 
-    def __init__(self, *, jobs: Jobs, blobs: BlobStore) -> None:
+    def __init__(self, *, jobs: Jobs, blobs: BlobStore, stall_seconds: float) -> None:
         self._jobs = jobs
         self._blobs = blobs
+        self._stall_seconds = stall_seconds
 
     async def stem(self, request: web.Request) -> web.StreamResponse:
         """``GET /v1/jobs/{id}/stems/{stem}.{ext}``; ``?download=1`` names the file to save."""
@@ -81,7 +83,7 @@ class Stems:
         await response.prepare(request)
         if request.method != "HEAD":
             async for piece in self._blobs.stream(key, start, end):
-                await response.write(piece)
+                await write(request, response, piece, self._stall_seconds)
         await response.write_eof()
         return response
 

@@ -38,15 +38,28 @@ class Uploaded(Struct, frozen=True):
 class Uploads:
     """Handler of ``POST /v1/uploads``."""
 
-    def __init__(self, *, blobs: BlobStore, max_bytes: int, silence_seconds: float) -> None:
+    def __init__(
+        self, *, blobs: BlobStore, max_bytes: int, max_uploads: int, silence_seconds: float
+    ) -> None:
         self._blobs = blobs
         self._max_bytes = max_bytes
+        self._max_uploads = max_uploads
+        self._uploads = 0
         self._silence_seconds = silence_seconds
 
     async def upload(self, request: web.Request) -> web.Response:
         """Take the body (or a form's first file) as a file; 201 with the upload's id."""
         if (request.content_length or 0) > self._max_bytes:
             raise self._too_large()
+        if self._uploads >= self._max_uploads:
+            raise RetryableError(Code.SERVICE_UNAVAILABLE, "too many uploads at once")
+        self._uploads += 1
+        try:
+            return await self._take(request)
+        finally:
+            self._uploads -= 1
+
+    async def _take(self, request: web.Request) -> web.Response:
         part: BodyPartReader | StreamReader = request.content
         filename = request.query.get("filename", "")
         if request.content_type == "multipart/form-data":

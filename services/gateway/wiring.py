@@ -41,7 +41,7 @@ async def assemble(
     blobs = BlobStore(open_store(config.blobs_url))
     feed = Feed(
         nc=nc,
-        records=JobStore(nc),
+        records=JobStore(nc, log),
         projection=projection,
         ring=ring,
         catalogue=catalogue,
@@ -77,9 +77,10 @@ async def assemble(
         uploads=Uploads(
             blobs=blobs,
             max_bytes=config.max_upload_bytes,
+            max_uploads=config.max_uploads,
             silence_seconds=config.upload_silence_seconds,
         ),
-        stems=Stems(jobs=jobs, blobs=blobs),
+        stems=Stems(jobs=jobs, blobs=blobs, stall_seconds=config.stem_stall_seconds),
         events=events,
         catalogue=catalogue,
         health=resources.health,

@@ -158,6 +158,7 @@ class Scheduler:
         )
 
     async def _decide(self, message: Stimulus) -> Changed | Repeated | Stale | Refusal:
+        conflicted = False
         for _ in range(_WRITES):
             if not self._may_act():
                 raise LeaseLostError
@@ -169,13 +170,16 @@ class Scheduler:
             )
             outcome = advance(job, message, circumstances)
             if not isinstance(outcome, Changed):
-                return outcome
+                # What somebody else wrote may never have been said.
+                said_for = job if conflicted and isinstance(outcome, Stale) else None
+                return Repeated(said_for) if said_for else outcome
             changed = self._estimated(outcome.job)
             try:
                 revision = await self._store.write(changed, revision)
             except ConflictError:
                 self._log.warning("somebody else wrote", job_id=message.job_id)
                 self._active.pop(message.job_id, None)
+                conflicted = True
                 continue
             self._remember(changed, revision)
             return Changed(changed)
@@ -189,7 +193,11 @@ class Scheduler:
         if job_id in self._active:
             return self._active[job_id]
         stored = await self._store.load(job_id)
-        return (stored.revision, stored.job) if stored else (0, None)
+        if stored is None:
+            return 0, None
+        if stored.job is not None and not stored.job.status.terminal:
+            self._active[job_id] = (stored.revision, stored.job)
+        return stored.revision, stored.job
 
     def _remember(self, job: Job, revision: int) -> None:
         if job.status.terminal:

@@ -20,8 +20,18 @@ from services.scheduler.orders import next_orders
 from services.scheduler.progress import reached
 from shared.contracts.commands import CancelJob, RetryJob, SubmitJob
 from shared.contracts.facts import Downloaded, Failed, Finalized, Prepared, Separated
-from shared.contracts.job import TIMELINE_LIMIT, Job, Moment, Phase, Status, Unit, UnitState
+from shared.contracts.job import (
+    HEARD_LIMIT,
+    TIMELINE_LIMIT,
+    Job,
+    Moment,
+    Phase,
+    Status,
+    Unit,
+    UnitState,
+)
 from shared.contracts.problem import Problem
+from shared.contracts.subjects import id_of
 from shared.contracts.work import UNIT_PREPARE, UNIT_SOURCE, Stage, StopOrder, SweepWork, Word
 from shared.errors import Code, TerminalError
 
@@ -40,6 +50,8 @@ class Due(Struct, frozen=True):
 
 #: Errors that say that stored files are gone or damaged.
 LOST: Final = frozenset({Code.BLOB_MISSING, Code.BLOB_CORRUPT})
+#: Errors that are no fault of the job's: it can wait until they are mended.
+PATIENT: Final = frozenset({Code.STORAGE_FULL, Code.STORAGE_UNAVAILABLE})
 
 Stimulus = (
     SubmitJob | CancelJob | RetryJob | Downloaded | Prepared | Separated | Finalized | Failed
@@ -54,6 +66,9 @@ class RetryLimits(Struct, frozen=True, kw_only=True):
     attempts: Mapping[Stage, int] = MappingProxyType(
         {Stage.DOWNLOAD: 4, Stage.SEPARATE: 3, Stage.FINALIZE: 3}
     )
+    #: The same for what is the operator's to mend: a full disk, a blob store that is away.
+    patient_attempts: int = 8
+    patient_first_pause: float = 15.0
     #: Seconds before the second attempt; doubled for each further one.
     first_pause: float = 1.0
     #: Seconds of the longest pause; a site's own Retry-After may ask for up to this much.
@@ -100,14 +115,28 @@ Outcome = Changed | Repeated | Stale | Refusal
 
 def advance(job: Job | None, stimulus: Stimulus, circumstances: Circumstances) -> Outcome:
     """What becomes of ``job`` (None: there is none yet) on ``stimulus``."""
+    if isinstance(stimulus, (CancelJob, RetryJob)) and job and id_of(stimulus) in job.heard:
+        # A command that took effect and comes again must not undo what came after it.
+        return Repeated(job)
     rule = TABLE[job.status if job else None].get(type(stimulus))
     if rule is not None:
-        return rule.apply(job, stimulus, circumstances)
+        outcome = rule.apply(job, stimulus, circumstances)
+        return _heard(outcome, stimulus)
     if not isinstance(stimulus, (SubmitJob, CancelJob, RetryJob)):
         return Stale(f"{type(stimulus).__name__} for a job that is {job.status if job else None}")
     if job is None:
         return _refuse(Code.JOB_NOT_FOUND, stimulus.job_id)
     return _refuse(Code.JOB_WRONG_STATE, f"the job is {job.status}")
+
+
+def _heard(outcome: Outcome, stimulus: Stimulus) -> Outcome:
+    """The outcome, with a command that took effect remembered; one nobody waits for has no id."""
+    if not isinstance(stimulus, (CancelJob, RetryJob)) or not stimulus.reply_to:
+        return outcome
+    if not isinstance(outcome, Changed):
+        return outcome
+    heard = (*outcome.job.heard, id_of(stimulus))[-HEARD_LIMIT:]
+    return Changed(replace(outcome.job, heard=heard))
 
 
 # --- the rules -----------------------------------------------------------------------------
@@ -187,7 +216,9 @@ def _failed(job: Job, fact: Failed, at: Circumstances) -> Outcome:
         return Repeated(job)
     failures = unit.failures + 1
     name = f"{fact.stage} {fact.unit}: {fact.problem.title}"
-    if fact.problem.retryable and failures < at.retries.attempts[fact.stage]:
+    patient = fact.problem.code in PATIENT
+    attempts = at.retries.patient_attempts if patient else at.retries.attempts[fact.stage]
+    if fact.problem.retryable and failures < attempts:
         retry_at = at.now + pause(failures, fact.problem, at)
         waiting = Unit(UnitState.WAITING, unit.attempt, failures, retry_at)
         return _changed(_with_unit(job, fact.unit, waiting), at, f"{name}; trying again")
@@ -319,7 +350,8 @@ TABLE: Final[Mapping[Status | None, Mapping[type, Rule]]] = MappingProxyType(
 def pause(failures: int, problem: Problem, at: Circumstances) -> timedelta:
     """How long to wait after the n-th failure: exponential, with up to half as much jitter."""
     limits = at.retries
-    backoff = limits.first_pause * 2 ** (failures - 1) * (1 + at.chance / 2)
+    first = limits.patient_first_pause if problem.code in PATIENT else limits.first_pause
+    backoff = first * 2 ** (failures - 1) * (1 + at.chance / 2)
     return timedelta(seconds=min(max(backoff, problem.retry_after or 0.0), limits.longest_pause))
 
 

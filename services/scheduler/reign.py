@@ -7,10 +7,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from services.scheduler.actor import LeaseLostError
+from shared.actor.stopping import unless_stopped
 from shared.jetstream.connection import until_connected
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from structlog.typing import FilteringBoundLogger
 
@@ -64,7 +65,8 @@ class Reign:
     async def run(self, stopping: asyncio.Event) -> None:
         """See ``Part``."""
         while not stopping.is_set():
-            if not await _first(self._lease.acquire(), stopping):
+            await unless_stopped(stopping, self._lease.acquire())
+            if stopping.is_set():
                 return
             self._log.info("took over")
             try:
@@ -105,21 +107,6 @@ class Reign:
             self._live.forget_finished()
             for decision in self._scheduler.decisions():
                 await host.inject(decision, self._scheduler.trace_of(decision.job_id))
-
-
-async def _first(wanted: Awaitable[None], stopping: asyncio.Event) -> bool:
-    """Whether ``wanted`` came before the stop."""
-    task = asyncio.ensure_future(wanted)
-    stop = asyncio.create_task(stopping.wait())
-    await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
-    stop.cancel()
-    if task.done():
-        await task
-        return True
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
-    return False
 
 
 async def _relay(stopping: asyncio.Event, over: asyncio.Event) -> None:

@@ -23,7 +23,7 @@ from shared.jetstream.lease import Lease
 from shared.jetstream.mailbox import JetStreamMailbox
 from shared.jetstream.speaker import JetStreamSpeaker
 from shared.jetstream.store import JobStore
-from shared.jetstream.topology import INBOX, SCHEDULER
+from shared.jetstream.topology import INBOX, SCHEDULER, SCHEDULER_ACK_WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ async def assemble(
     lease = Lease(nc, SCHEDULER, resources.instance)
     fleet = Fleet()
     scheduler = Scheduler(
-        store=PatientStore(JobStore(nc), log),
+        store=PatientStore(JobStore(nc, log), log),
         fleet=fleet,
         may_act=lambda: lease.held,
         steady=monotonic,
@@ -94,6 +94,7 @@ async def assemble(
             telemetry=telemetry,
             log=log,
             batch=BATCH,
+            in_progress_seconds=SCHEDULER_ACK_WAIT / 3,
         )
 
     reign = Reign(

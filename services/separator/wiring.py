@@ -19,6 +19,7 @@ from services.separator.children import (
     engine_settings,
     engine_starter,
 )
+from shared.actor.stopping import unless_stopped
 from shared.blobs import BlobStore, open_store
 from shared.contracts.work import FinalizeWork, PrepareWork, SeparateWork, Stage, SweepWork
 from shared.crew import hire
@@ -42,18 +43,8 @@ class ModelWatch:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """See ``Part``."""
-        watch = asyncio.create_task(
-            self._separator.watch_models(self._scan, partial(asyncio.sleep, self._seconds))
-        )
-        stop = asyncio.create_task(stopping.wait())
-        try:
-            await asyncio.wait({watch, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if watch.done():
-                await watch
-        finally:
-            watch.cancel()
-            stop.cancel()
-            await asyncio.gather(watch, stop, return_exceptions=True)
+        pause = partial(asyncio.sleep, self._seconds)
+        await unless_stopped(stopping, self._separator.watch_models(self._scan, pause))
 
 
 async def assemble(

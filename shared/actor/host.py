@@ -28,8 +28,13 @@ W_co = TypeVar("W_co", covariant=True)
 
 #: How long one fetch waits for a message: also how long an idle host takes to stop.
 FETCH_SECONDS: Final = 1.0
-#: How often the broker is told that a message is still being worked on (ack_wait is 30 s).
+#: How often the broker is told that a message is still being worked on: a third of the workers'
+#: ack_wait.  The scheduler's is shorter, and so is its pace.
 IN_PROGRESS_SECONDS: Final = 10.0
+#: A message that can't be decoded may be of a newer version, whose takers are about to start:
+#: it comes again after this long, and is dropped after this many times.
+UNDECODABLE_SECONDS: Final = 30.0
+UNDECODABLE_DELIVERIES: Final = 20
 #: Pause after the broker could not be asked, and before a message that failed comes again.
 PAUSE_SECONDS: Final = 1.0
 
@@ -47,7 +52,7 @@ class Host(Generic[M, W]):
     The messages of one fetch are handled one after another.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by keyword, from wiring alone
         self,
         *,
         mailbox: Mailbox,
@@ -58,6 +63,7 @@ class Host(Generic[M, W]):
         log: FilteringBoundLogger,
         slots: int = 1,
         batch: int = 1,
+        in_progress_seconds: float = IN_PROGRESS_SECONDS,
     ) -> None:
         self._mailbox = mailbox
         self._decoder = decoder
@@ -67,6 +73,7 @@ class Host(Generic[M, W]):
         self._log = log
         self._slots = slots
         self._batch = batch
+        self._in_progress_seconds = in_progress_seconds
         self._running: set[asyncio.Task[None]] = set()
         #: One turn a slot: an injected message takes its turn among those of the mailbox.
         self._turns = asyncio.Semaphore(slots)
@@ -117,12 +124,18 @@ class Host(Generic[M, W]):
             return ()
 
     async def _handle_all(self, deliveries: Sequence[Delivery], stopping: asyncio.Event) -> None:
-        for delivery in deliveries:
-            if stopping.is_set():
-                with suppress(ConnectionError):
-                    await delivery.nak()
-                continue
-            await self._handle(delivery)
+        waiting = list(deliveries)
+        alive = asyncio.create_task(self._keep(waiting))
+        try:
+            for delivery in deliveries:
+                if stopping.is_set():
+                    with suppress(ConnectionError):
+                        await delivery.nak()
+                else:
+                    await self._handle(delivery)
+                waiting.remove(delivery)
+        finally:
+            alive.cancel()
 
     async def _handle(self, delivery: Delivery) -> None:
         try:
@@ -130,9 +143,11 @@ class Host(Generic[M, W]):
         except UndecodableError as exc:
             self._log.error("undecodable message", subject=delivery.subject, reason=str(exc))
             with suppress(ConnectionError):
-                await delivery.discard()
+                if delivery.deliveries >= UNDECODABLE_DELIVERIES:
+                    await delivery.discard()
+                else:
+                    await delivery.nak(UNDECODABLE_SECONDS)
             return
-        alive = asyncio.create_task(self._keep(delivery))
         try:
             async with self._turns:
                 await self._answer(message, delivery.headers, delivery.deliveries)
@@ -145,11 +160,11 @@ class Host(Generic[M, W]):
             self._log.exception("message failed", subject=delivery.subject)
             with suppress(ConnectionError):
                 await delivery.nak(PAUSE_SECONDS)
-        finally:
-            alive.cancel()
 
-    async def _keep(self, delivery: Delivery) -> None:
+    async def _keep(self, waiting: Sequence[Delivery]) -> None:
+        """Tell the broker of everything that is not settled yet that it will be."""
         while True:
-            await asyncio.sleep(IN_PROGRESS_SECONDS)
-            with suppress(ConnectionError):
-                await delivery.in_progress()
+            await asyncio.sleep(self._in_progress_seconds)
+            for delivery in tuple(waiting):
+                with suppress(ConnectionError):
+                    await delivery.in_progress()

@@ -18,7 +18,7 @@ from shared.contracts.job import Status, UnitState
 from shared.contracts.live import Activity, Tick
 from shared.contracts.problem import Problem
 from shared.contracts.work import STAGE_OF, SweepWork, WorkBase
-from shared.errors import Code, StembusError, TerminalError
+from shared.errors import Code, StembusError, TerminalError, of_os_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -84,11 +84,16 @@ class Worker(Generic[W]):
 
     async def receive(self, message: W, *, deliveries: int) -> Sequence[Fact]:
         """Perform the work, if it is still wanted; the fact to tell, if any."""
-        if not await self._wanted(message):
-            return ()
         if deliveries > self._max_deliveries:
             detail = f"handed out {deliveries - 1} times without an end"
             return (self._failed(message, TerminalError(Code.WORKER_POISON, detail), 0.0),)
+        if not await self._wanted(message):
+            return ()
+        fact = await self._performed(message)
+        return () if fact is None else (fact,)
+
+    async def _performed(self, message: W) -> Fact | None:
+        """What came of the work; None if it was stopped, or if there is nothing to tell."""
         started = monotonic()
         pace = _Pace(message, self._tick)
         task = asyncio.create_task(self._performer.perform(message, pace.report))
@@ -104,15 +109,17 @@ class Worker(Generic[W]):
                 task.cancel()
                 await asyncio.wait({task})
         if task.cancelled():
-            return ()
+            return None
         elapsed = monotonic() - started
         try:
             fact = task.result()
         except StembusError as exc:
-            return (self._failed(message, exc, elapsed),)
-        if fact is None:
-            return ()
-        return (msgspec.structs.replace(fact, worker=self._id, elapsed=fact.elapsed or elapsed),)
+            return self._failed(message, exc, elapsed)
+        except OSError as exc:
+            return self._failed(message, of_os_error(exc), elapsed)
+        return fact and msgspec.structs.replace(
+            fact, worker=self._id, elapsed=fact.elapsed or elapsed
+        )
 
     def stop(self, job_id: str) -> None:
         """Stop whatever is running for this job, but for the sweep: a stop brings it along."""
@@ -132,13 +139,23 @@ class Worker(Generic[W]):
         )
 
     async def _wanted(self, work: W) -> bool:
-        job = await self._jobs.get(work.job_id)
+        """Whether the scheduler still waits for this attempt.
+
+        A record that is older than the order (a replica may lag behind) tells nothing: that is
+        a ConnectionError, and the work comes again.
+        """
         if isinstance(work, SweepWork):
             return True
-        if job is None or job.status is not Status.PROCESSING:
-            return False
-        unit = job.units.get(work.unit)
-        return unit is not None and (unit.state, unit.attempt) == (UnitState.ORDERED, work.attempt)
+        job = await self._jobs.get(work.job_id)
+        if job is not None:
+            unit = job.units.get(work.unit)
+            attempt = unit.attempt if unit else job.attempt_floor
+            if unit and (unit.state, attempt) == (UnitState.ORDERED, work.attempt):
+                return job.status is Status.PROCESSING
+            if job.status.terminal or attempt >= work.attempt:
+                return False
+        message = f"no word yet of {work.job_id}/{work.unit}, attempt {work.attempt}"
+        raise ConnectionError(message)
 
     async def _watch(self, work: W, task: asyncio.Task[Fact | None]) -> None:
         while True:

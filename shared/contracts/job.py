@@ -13,6 +13,8 @@ from shared.contracts.problem import Problem
 from shared.contracts.request import Options, Source
 from shared.contracts.work import Word
 
+#: Commands that are remembered: far more than can be on their way at once.
+HEARD_LIMIT: Final = 8
 #: Lines of a timeline that are kept.
 TIMELINE_LIMIT: Final = 40
 
@@ -105,6 +107,8 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempt_floor: int = 0
     #: Oldest first, at most ``TIMELINE_LIMIT`` long: the first lines and the newest are kept.
     timeline: tuple[Moment, ...] = ()
+    #: Ids of the newest commands that took effect: one that comes again changes nothing.
+    heard: tuple[str, ...] = ()
     #: What the last transition has to say; published after it was stored, again after a crash.
     outbox: tuple[Word, ...] = ()
     #: W3C trace context of the submission, so that one job is one trace even after a restart.

@@ -34,30 +34,25 @@ async def connect(url: str, name: str, log: FilteringBoundLogger) -> Client:
     Answers to ``name`` come on subjects of its own (``_INBOX_<name>.…``), so that the broker
     can keep others from listening in.
     """
-    waiting = False
-    while True:
-        try:
-            return await _attempt(url, name, log)
-        except (OSError, nats.errors.NoServersError, nats.errors.TimeoutError) as exc:
-            if not waiting:
-                log.warning("waiting for the broker", reason=str(exc))
-                waiting = True
-            await asyncio.sleep(RECONNECT_SECONDS)
-
-
-async def _attempt(url: str, name: str, log: FilteringBoundLogger) -> Client:
     nc = Client()
 
+    said: set[str] = set()
+
     async def on_error(exc: Exception) -> None:
-        # Refused permissions arrive only here: they must be loud.
+        reason = f"{type(exc).__name__}: {exc}"
         if nc.is_connected:
-            log.error("broker error", reason=f"{type(exc).__name__}: {exc}")
+            # Refused permissions arrive only here: they must be loud.
+            log.error("broker error", reason=reason)
+        elif reason not in said:  # each attempt to reach it says the same
+            said.add(reason)
+            log.warning("waiting for the broker", reason=reason)
 
     async def on_disconnect() -> None:
         if not nc.is_closed:
             log.warning("broker is away")
 
     async def on_reconnect() -> None:
+        said.clear()
         log.info("broker is back")
 
     await nc.connect(

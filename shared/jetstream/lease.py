@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -44,20 +45,24 @@ class Lease:
             await asyncio.sleep(RENEW_SECONDS)
 
     async def keep(self) -> None:
-        """Renew it until it is lost."""
+        """Renew it until it is lost: nobody else can have it before our time is over."""
         while self.held:
             await asyncio.sleep(RENEW_SECONDS)
-            if not await self._write() and self._revision == 0:
-                return
+            await self._write()
 
     async def release(self) -> None:
         """Let a standby have it now."""
         if self.held:
             self._renewed = float("-inf")
             with broker_errors():
-                await self._js.publish(
-                    self._subject, b"", headers={"KV-Operation": "PURGE", "Nats-Rollup": "sub"}
-                )
+                headers = {
+                    "KV-Operation": "PURGE",
+                    "Nats-Rollup": "sub",
+                    # Said late, it must not take the lease from whoever has it by then.
+                    Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(self._revision),
+                }
+                with suppress(nats.js.errors.APIError):
+                    await self._js.publish(self._subject, b"", headers=headers)
 
     async def _write(self) -> bool:
         started = monotonic()
@@ -65,11 +70,13 @@ class Lease:
         try:
             with broker_errors():
                 ack = await self._js.publish(self._subject, self._holder, headers=headers)
+        except ConnectionError:
+            self._revision = 0  # whatever came of it: ask before the next try
+            return False
         except nats.js.errors.APIError:
             self._revision = 0
-            self._renewed = float("-inf")
-            return False
-        except ConnectionError:
+            if await self._expected() == 0:  # it is somebody else's, or nobody's
+                self._renewed = float("-inf")
             return False
         self._revision = ack.seq
         self._renewed = started

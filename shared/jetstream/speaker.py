@@ -46,6 +46,9 @@ class JetStreamSpeaker:
 
     async def ask(self, command: Command) -> None:
         """Store a command, once; ConnectionError if the broker can't do it now."""
+        if not self._nc.is_connected:
+            # The client would keep it back and send it later, after we have said no.
+            raise ConnectionError("the broker is away")
         await self._store(command)
 
     async def _say(self, word: Work | StopOrder | Reply | Fact) -> None:

@@ -9,7 +9,7 @@ import nats.errors
 import nats.js.errors
 from nats.js.api import Header
 
-from shared.contracts.codec import Decoder, encode
+from shared.contracts.codec import Decoder, UndecodableError, encode
 from shared.contracts.job import Job
 from shared.contracts.subjects import token
 from shared.jetstream.connection import PUBLISH_SECONDS, broker_errors
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from nats.aio.client import Client
     from nats.js import JetStreamContext
+    from structlog.typing import FilteringBoundLogger
 
 #: The broker's code for "the last sequence is not the one you expect".
 _WRONG_SEQUENCE: Final = 10071
@@ -50,8 +51,9 @@ class _BatchRequest(msgspec.Struct, omit_defaults=True):
 class JobStore:
     """Job records in a JetStream key-value bucket, read by direct get."""
 
-    def __init__(self, nc: Client) -> None:
+    def __init__(self, nc: Client, log: FilteringBoundLogger | None = None) -> None:
         self._nc = nc
+        self._log = log
         self._js: JetStreamContext = nc.jetstream(timeout=PUBLISH_SECONDS)
         self._decoder: Decoder[Job] = Decoder(Job)
 
@@ -113,9 +115,15 @@ class JobStore:
                         break
                     revision = int(headers["Nats-Sequence"])
                     job_id = headers["Nats-Subject"].removeprefix(JOBS_SUBJECT)
-                    job = self._decoder.decode(message.data) if message.data else None
-                    yield Stored(job_id, revision, job)
                     after, full = revision, True
+                    try:
+                        job = self._decoder.decode(message.data) if message.data else None
+                    except UndecodableError as exc:
+                        # One record of another version must not keep all others from being read.
+                        if self._log is not None:
+                            self._log.error("undecodable record", job_id=job_id, reason=str(exc))
+                        continue
+                    yield Stored(job_id, revision, job)
                 if not full:
                     return
         finally:

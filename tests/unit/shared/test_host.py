@@ -64,7 +64,14 @@ class Bench:
         for job_id in job_ids:
             self.mailbox.put(f"a.{job_id}", encode(StopOrder(job_id=job_id)))
 
-    def run(self, *, slots: int = 1, batch: int = 1, grace: float = 5.0) -> Host[StopOrder, str]:
+    def run(
+        self,
+        *,
+        slots: int = 1,
+        batch: int = 1,
+        grace: float = 5.0,
+        in_progress_seconds: float = 10.0,
+    ) -> Host[StopOrder, str]:
         host: Host[StopOrder, str] = Host(
             mailbox=self.mailbox,
             decoder=Decoder(StopOrder),
@@ -74,6 +81,7 @@ class Bench:
             log=self._log,
             slots=slots,
             batch=batch,
+            in_progress_seconds=in_progress_seconds,
         )
         self._running = asyncio.create_task(host.run(self.stopping, grace=grace))
         return host
@@ -155,14 +163,21 @@ async def test_words_that_can_t_be_said_keep_the_message(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"job_id": 3}', b"\xff", b"[" * 100_000])
-async def test_what_can_t_be_decoded_is_discarded_and_the_next_is_handled(
-    bench: Bench, body: bytes
+async def test_what_can_t_be_decoded_is_discarded_in_the_end_and_the_next_is_handled(
+    bench: Bench, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(host_module, "UNDECODABLE_DELIVERIES", 1)
     bench.mailbox.put("a.bad", body)
     bench.put("a")
     bench.run()
     assert await bench.settled(2) == [("discard", "a.bad"), ("ack", "a.a")]
     assert bench.actor.received == [("a", 1)]
+
+
+async def test_what_can_t_be_decoded_waits_for_takers_of_its_version(bench: Bench) -> None:
+    bench.mailbox.put("a.newer", b"{")
+    bench.run()
+    assert await bench.settled(1) == [("nak", "a.newer")]
 
 
 async def test_no_more_messages_are_at_work_than_there_are_slots(bench: Bench) -> None:
@@ -250,11 +265,10 @@ async def test_what_arrives_after_the_stop_is_not_begun(bench: Bench) -> None:
     assert (bench.actor.received, bench.mailbox.stored) == ([], 1)
 
 
-async def test_a_long_message_is_kept_alive(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_module, "IN_PROGRESS_SECONDS", 0.01)
+async def test_a_long_message_is_kept_alive(bench: Bench) -> None:
     bench.actor.free.clear()
     bench.put("a")
-    bench.run()
+    bench.run(in_progress_seconds=0.01)
     assert {("in_progress", "a.a")} == set(await bench.settled(3))
     bench.actor.free.set()
     async with asyncio.timeout(5):

@@ -119,14 +119,12 @@ async def test_a_time_that_the_performer_measured_is_kept() -> None:
 @pytest.mark.parametrize(
     "job",
     [
-        None,
-        pending(),
         cancelled(),
         broken(),
         completed(),
         live(downloading(), downloaded()),
     ],
-    ids=["gone", "pending", "cancelled", "failed", "completed", "done already"],
+    ids=["cancelled", "failed", "completed", "done already"],
 )
 async def test_work_that_nobody_wants_is_dropped(job: Job | None) -> None:
     hands = Hands(downloaded())
@@ -134,11 +132,25 @@ async def test_work_that_nobody_wants_is_dropped(job: Job | None) -> None:
     assert hands.performed == []
 
 
-@pytest.mark.parametrize("attempt", [0, 2, 9])
-async def test_work_of_another_attempt_is_dropped(attempt: int) -> None:
+async def test_work_of_an_older_attempt_is_dropped() -> None:
+    hands = Hands(downloaded())
+    work = replace(order_of(downloading()), attempt=0)
+    assert await worker_of(hands, downloading()).receive(work, deliveries=1) == ()
+    assert hands.performed == []
+
+
+@pytest.mark.parametrize(
+    ("job", "attempt"),
+    [(None, 1), (pending(), 1), (downloading(), 2), (downloading(), 9)],
+    ids=["no record", "not started", "one behind", "far behind"],
+)
+async def test_a_record_that_is_older_than_the_order_is_read_again(
+    job: Job | None, attempt: int
+) -> None:
     hands = Hands(downloaded())
     work = replace(order_of(downloading()), attempt=attempt)
-    assert await worker_of(hands, downloading()).receive(work, deliveries=1) == ()
+    with pytest.raises(ConnectionError, match="no word yet"):
+        await worker_of(hands, job).receive(work, deliveries=1)
     assert hands.performed == []
 
 
