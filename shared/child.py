@@ -216,6 +216,8 @@ class Child(Generic[Q, R]):
         finally:
             gone.cancel()
             self._output.cancel()
+            # asyncio keeps the pipes until their other ends are closed, unless told.
+            self._process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - has no public name
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,0 +1,1 @@
+"""Unit, contract and acceptance tests, benchmarks, and what they share."""

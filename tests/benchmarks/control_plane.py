@@ -90,7 +90,7 @@ class Bench:
                 "STEMBUS_MAX_STREAMS": str(4 * CLIENTS),
             },
             log=self.folder / f"{name}.log",
-            on_death=lambda name, code: print(f"{name} died with {code}"),
+            on_death=_died,
         )
         await service.start()
         stack.push_async_callback(service.stop, 10)
@@ -210,6 +210,10 @@ class Bench:
             one.close()
 
 
+def _died(name: str, code: int) -> None:
+    raise AssertionError(f"{name} ended with {code}")
+
+
 def _percentile(values: list[float], percent: int) -> float:
     return statistics.quantiles(values, n=100)[percent - 1]
 
@@ -221,7 +225,7 @@ def machine() -> str:
         if line.startswith("model name"):
             model = line.partition(": ")[2]
             break
-    return f"{os.cpu_count()} × {model}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores of {model}, Python {platform.python_version()}"
 
 
 async def run() -> list[Row]:

@@ -1,0 +1,1 @@
+"""One piece at a time; most of it pure."""
