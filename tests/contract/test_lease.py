@@ -117,6 +117,16 @@ async def test_who_released_it_can_have_it_again(nc: Client) -> None:
         await first.release()
 
 
+async def test_a_release_said_late_takes_it_from_nobody(nc: Client, js: JetStreamContext) -> None:
+    first, second = leases(nc)
+    await first.acquire()
+    await js.publish("$KV.leases.scheduler", b"second")
+    await second.acquire()
+    assert first.held  # as far as its clock tells
+    await first.release()
+    assert (await js.get_last_msg("KV_leases", "$KV.leases.scheduler")).data == b"second"
+
+
 async def test_a_confirmation_that_got_lost_does_not_lock_its_holder_out(
     nc: Client, js: JetStreamContext
 ) -> None:

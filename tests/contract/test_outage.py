@@ -17,7 +17,7 @@ from shared.jetstream.mailbox import JetStreamMailbox
 from shared.jetstream.speaker import JetStreamSpeaker
 from shared.jetstream.store import JobStore
 from shared.jetstream.topology import WORK
-from tests.support.jobs import JOB, downloaded, downloading, pending, separating
+from tests.support.jobs import JOB, downloaded, downloading, pending, separating, submit
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -66,6 +66,28 @@ async def test_what_was_acknowledged_outlives_the_broker_s_death_and_clients_go_
         mailbox = await JetStreamMailbox.bind(js, WORK, Stage.SEPARATE)
         found = await mailbox.fetch(4, 5)
         assert [encode(order) for order in orders] == [delivery.body for delivery in found]
+    finally:
+        await nc.close()
+
+
+async def test_a_command_is_refused_while_the_broker_is_away_and_not_sent_later(
+    fragile_broker: Broker, log: FilteringBoundLogger, telemetry: Telemetry
+) -> None:
+    nc = await connect(fragile_broker.url, "tests", log)
+    try:
+        speaker = JetStreamSpeaker(nc, log, telemetry)
+        await speaker.ask(submit("before"))
+        fragile_broker.kill()
+        async with asyncio.timeout(5):
+            while nc.is_connected:  # noqa: ASYNC110 - the client tells it only to its own log
+                await asyncio.sleep(0)
+        with pytest.raises(ConnectionError):
+            await speaker.ask(submit("meanwhile"))
+        fragile_broker.restart()
+        async with asyncio.timeout(20):
+            await speaker.say(downloaded())
+        info = await nc.jetstream(timeout=5).stream_info("INBOX")
+        assert info.state.messages == 2
     finally:
         await nc.close()
 

@@ -16,6 +16,8 @@ from tests.support.jobs import JOB, completed, downloading, pending
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.js import JetStreamContext
+    from structlog.testing import LogCapture
+    from structlog.typing import FilteringBoundLogger
 
     from shared.contracts.job import Job
 
@@ -135,6 +137,22 @@ async def test_a_deletion_is_seen_as_one(store: JobStore, js: JetStreamContext) 
     assert await store.write(pending(), marker) > marker
 
 
+async def test_a_record_of_another_version_hides_no_other(
+    nc: Client,
+    js: JetStreamContext,
+    log: FilteringBoundLogger,
+    log_lines: LogCapture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store_module, "_PAGE", 2)
+    store = JobStore(nc, log)
+    await js.publish(JOBS_SUBJECT + "newer", b'{"status":"unheard of"}')
+    revision = await store.write(pending(), 0)
+    await js.publish(JOBS_SUBJECT + "newest", b"{")
+    assert [Stored(JOB, revision, pending())] == await records(store)
+    assert [line["job_id"] for line in log_lines.entries] == ["newer", "newest"]
+
+
 async def test_every_write_is_told_to_whoever_listens(store: JobStore, nc: Client) -> None:
     heard = await nc.subscribe("live.jobs.*")
     revision = await store.write(pending(), 0)
@@ -157,3 +175,11 @@ async def test_only_the_newest_revision_is_kept(store: JobStore, js: JetStreamCo
     for _ in range(5):
         revision = await store.write(replace(pending(), progress=float(revision)), revision)
     assert (await js.stream_info(JOBS)).state.messages == 1
+
+
+async def test_a_record_that_can_t_be_read_does_not_hide_the_others(
+    store: JobStore, js: JetStreamContext
+) -> None:
+    await js.publish(JOBS_SUBJECT + "newer", b'{"from": "another version"}')
+    revision = await store.write(pending(), 0)
+    assert [Stored(JOB, revision, pending())] == await records(store)

@@ -152,6 +152,20 @@ async def test_a_conflict_that_changes_nothing_of_the_matter_is_decided_the_same
     assert (realm.stored().traceparent, realm.stored().status) == ("other", Status.PROCESSING)
 
 
+async def test_what_somebody_else_wrote_and_may_not_have_said_is_said(realm: Realm) -> None:
+    await realm.scheduler.receive(jobs.submit())
+    others = [live(realm.stored(), Dispatched(JOB))]
+
+    def somebody_else_writes() -> None:
+        if others:
+            realm.store.put(others.pop())
+
+    realm.store.before_write = somebody_else_writes
+    words = await realm.scheduler.receive(Dispatched(JOB))
+    assert list(realm.stored().outbox) == list(words)
+    assert (realm.stored().status, realm.scheduler.active) == (Status.PROCESSING, 1)
+
+
 async def test_conflicts_without_end_mean_that_there_is_another_owner(realm: Realm) -> None:
     await realm.scheduler.receive(jobs.submit())
 

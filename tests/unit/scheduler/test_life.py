@@ -41,6 +41,7 @@ ACTIONS: Final = (
     "lost",
     "cancel",
     "retry",
+    "command again",
     "submit",
 )
 
@@ -55,6 +56,8 @@ class World:
         self.job: Job | None = None
         self.orders: list[WorkBase] = []
         self.facts: list[Stimulus] = []
+        #: Those that took effect.
+        self.commands: list[CancelJob | RetryJob] = []
         self.accepted: dict[str, int] = {}
         self.swept = 0
         self.ends = 0
@@ -127,11 +130,18 @@ class World:
             case "dispatched":
                 self.tell(Dispatched(JOB))
             case "cancel":
-                self.tell(CancelJob(job_id=JOB, reply_to=str(choice)))
+                self._command(CancelJob(job_id=JOB, reply_to=str(len(self.commands))))
             case "retry":
-                self.tell(RetryJob(job_id=JOB, reply_to=str(choice)))
+                self._command(RetryJob(job_id=JOB, reply_to=str(len(self.commands))))
+            case "command again" if self.commands:
+                command = self.commands[-1 - choice % min(4, len(self.commands))]
+                assert not isinstance(self.tell(command), Changed)
             case "submit":
                 assert not isinstance(self.tell(submit()), Changed)
+
+    def _command(self, command: CancelJob | RetryJob) -> None:
+        if isinstance(self.tell(command), Changed):
+            self.commands.append(command)
 
     def _fact(self, order: WorkBase, action: str) -> Stimulus:
         if action == "done":

@@ -7,9 +7,18 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from services.scheduler.core import Changed, Dispatched, Due, RetryLimits, advance, pause
+from services.scheduler.core import (
+    Changed,
+    Dispatched,
+    Due,
+    Refusal,
+    Repeated,
+    RetryLimits,
+    advance,
+    pause,
+)
 from shared.contracts.commands import CancelJob, RetryJob
-from shared.contracts.job import TIMELINE_LIMIT, Job, Phase, Status, Unit, UnitState
+from shared.contracts.job import HEARD_LIMIT, TIMELINE_LIMIT, Job, Phase, Status, Unit, UnitState
 from shared.contracts.problem import Problem
 from shared.contracts.work import (
     UNIT_PREPARE,
@@ -274,6 +283,48 @@ def test_a_job_whose_blobs_are_lost_begins_from_the_start_with_attempts_above(co
     (order,) = again.outbox
     assert isinstance(order, DownloadWork)
     assert (order.attempt, again.phase, again.track, again.plan) == (2, Phase.DOWNLOAD, None, None)
+
+
+@pytest.mark.parametrize("code", [Code.STORAGE_FULL, Code.STORAGE_UNAVAILABLE])
+def test_what_the_operator_has_to_mend_is_waited_for_longer(code: Code) -> None:
+    problem = Problem.of(RetryableError(code))
+    limits = RetryLimits()
+    job, waited = jobs.separating(), []
+    for attempt in range(1, limits.patient_attempts):
+        job = live(job, jobs.failed(Stage.SEPARATE, "0", attempt, problem=problem))
+        retry_at = job.units["0"].retry_at
+        assert retry_at is not None
+        waited.append((retry_at - NOW).total_seconds())
+        job = live(job, Due(JOB), now=retry_at)
+    assert waited == [15.0, 30.0, 60.0, 120.0, 240.0, 300.0, 300.0]
+    job = live(job, jobs.failed(Stage.SEPARATE, "0", limits.patient_attempts, problem=problem))
+    assert (Status.FAILED, problem) == (job.status, job.error)
+
+
+def test_a_command_that_comes_again_does_not_undo_what_came_after_it() -> None:
+    cancel, retry = replace(CANCEL, reply_to="a"), replace(RETRY, reply_to="b")
+    job = live(jobs.separating(1), cancel, retry)
+    assert Repeated(job) == advance(job, cancel, at(LATER))
+    job = live(job, Dispatched(JOB))
+    for command in (cancel, retry):
+        assert Repeated(job) == advance(job, command, at(LATER))
+    assert live(job, replace(cancel, reply_to="c")).status == Status.CANCELLED
+
+
+def test_a_command_that_had_no_effect_is_not_remembered() -> None:
+    retry = replace(RETRY, reply_to="a")
+    refused = advance(jobs.separating(), retry, at())
+    assert isinstance(refused, Refusal)
+    job = live(jobs.separating(), jobs.failed(Stage.SEPARATE, "0", problem=TERMINAL))
+    assert live(job, retry).status == Status.PENDING
+
+
+def test_commands_that_are_remembered_are_bounded() -> None:
+    job = jobs.separating()
+    for turn in range(HEARD_LIMIT):
+        job = live(job, replace(CANCEL, reply_to=f"c{turn}"), replace(RETRY, reply_to=f"r{turn}"))
+    assert len(job.heard) == HEARD_LIMIT
+    assert f"retry.{JOB}.r{HEARD_LIMIT - 1}" == job.heard[-1]
 
 
 def test_a_started_job_keeps_the_time_of_its_first_start() -> None:

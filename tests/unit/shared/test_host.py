@@ -278,6 +278,13 @@ async def test_a_long_message_is_kept_alive(bench: Bench) -> None:
     assert settled == len(bench.mailbox.settled)
 
 
+async def test_what_waits_its_turn_in_a_batch_is_kept_alive_too(bench: Bench) -> None:
+    bench.actor.free.clear()
+    bench.put("a", "b")
+    bench.run(batch=2, in_progress_seconds=0.01)
+    assert {("in_progress", "a.a"), ("in_progress", "a.b")} == set(await bench.settled(4))
+
+
 async def test_a_broker_that_is_away_is_asked_again(bench: Bench, log_lines: LogCapture) -> None:
     fetch, away = bench.mailbox.fetch, [ConnectionError("away"), ConnectionError("still")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import TYPE_CHECKING
 
 import pytest
@@ -180,6 +181,21 @@ async def test_a_failure_becomes_a_fact(error: TerminalError | RetryableError) -
         fact.worker,
         fact.problem,
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.ENOSPC, Code.STORAGE_FULL),
+        (errno.EDQUOT, Code.STORAGE_FULL),
+        (errno.EMFILE, Code.WORKER_CRASHED),
+    ],
+)
+async def test_what_the_system_refuses_becomes_a_fact(number: int, code: Code) -> None:
+    worker = worker_of(Hands(OSError(number, "refused")), downloading())
+    (fact,) = await worker.receive(order_of(downloading()), deliveries=1)
+    assert isinstance(fact, Failed)
+    assert (code, True) == (fact.problem.code, fact.problem.retryable)
 
 
 async def test_a_bug_is_the_host_s_to_handle() -> None:

@@ -1,0 +1,89 @@
+"""Failures over HTTP, on a real server: one answer each, and never a second one inside a first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+from aiohttp import ClientPayloadError, web
+from aiohttp.test_utils import TestClient, TestServer
+
+from services.gateway import guard, problems
+from shared.errors import CATALOGUE, Code, RetryableError, TerminalError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+QUIET = structlog.wrap_logger(
+    structlog.ReturnLogger(), wrapper_class=structlog.make_filtering_bound_logger("critical")
+)
+Client = TestClient[web.Request, web.Application]
+
+
+async def refuse(request: web.Request) -> web.Response:
+    raise TerminalError(Code(request.match_info["code"]), "this time")
+
+
+async def break_off(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Length": "1000000"})
+    await response.prepare(request)
+    await response.write(b"A" * 1000)
+    raise RetryableError(Code.STORAGE_UNAVAILABLE, "gone")
+
+
+async def crash(_: web.Request) -> web.Response:
+    raise LookupError("a bug")
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    app = web.Application(
+        middlewares=[problems.middleware(QUIET), guard.middleware(("127.0.0.1", "::1"))]
+    )
+    app.on_response_prepare.append(guard.add_headers)
+    app.add_routes(
+        [
+            web.get("/refuse/{code}", refuse),
+            web.get("/break", break_off),
+            web.get("/crash", crash),
+            web.post("/change", refuse),
+        ]
+    )
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+@pytest.mark.parametrize(("code", "status"), problems.STATUS.items())
+async def test_each_code_has_its_status_and_says_everything(
+    client: Client, code: Code, status: int
+) -> None:
+    async with client.get(f"/refuse/{code.value}") as answer:
+        body = await answer.json(content_type="application/problem+json")
+    assert (answer.status, body["status"], body["code"]) == (status, status, code.value)
+    assert (body["title"], body["hint"]) == CATALOGUE[code]
+    assert body["detail"] == "this time"
+
+
+async def test_a_failure_in_the_middle_of_an_answer_breaks_it_off(client: Client) -> None:
+    async with client.get("/break") as answer:
+        with pytest.raises(ClientPayloadError):
+            await answer.read()
+
+
+async def test_a_bug_is_an_answer_without_its_details(client: Client) -> None:
+    async with client.get("/crash") as answer:
+        body = await answer.json(content_type="application/problem+json")
+    assert (answer.status, body["code"], body["detail"]) == (500, "internal", "")
+
+
+@pytest.mark.parametrize("host", ["[", "evil.example", "evil.example:80", "127.0.0.1.evil.example"])
+async def test_a_foreign_host_is_refused(client: Client, host: str) -> None:
+    async with client.get("/crash", headers={"Host": host}) as answer:
+        assert answer.status == 403
+
+
+@pytest.mark.parametrize("origin", ["http://[", "null", "", "https://evil.example"])
+async def test_a_foreign_origin_changes_nothing(client: Client, origin: str) -> None:
+    async with client.post("/change", headers={"Origin": origin}) as answer:
+        assert answer.status == 403
