@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: In the list of allowed hosts: any.
 ALL_HOSTS: Final = "*"
 #: Set on a request once its answer's headers are out: no other answer can follow.
-BEGUN: Final = "stembus.begun"
+BEGUN: Final = web.RequestKey("begun", bool)
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 #: The page's own modules and pictures, stems and thumbnails; nothing inline, nothing framed.
 _PAGE_POLICY: Final = (

@@ -87,7 +87,7 @@ class Api:
         async with asyncio.timeout(PATIENCE):
             while True:
                 models = (await self.ask("GET", "/v1/models")).json["models"]
-                if any(one["name"] == model and one["ready"] for one in models):
+                if any(one["name"] == model and one["ready"] and one["stems"] for one in models):
                     return
                 await asyncio.sleep(AGAIN_SECONDS)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from services.scheduler.core import Changed, Dispatched, Repeated, advance
+from services.scheduler.core import Changed, Dispatched, Due, Repeated, advance
 from shared.contracts.commands import CancelJob, RetryJob
 from shared.contracts.job import HEARD_LIMIT, Job, Status
 from shared.contracts.problem import Problem
 from shared.errors import Code, RetryableError
 from tests.support import jobs
-from tests.support.jobs import JOB, at, live
+from tests.support.jobs import JOB, NOW, at, live
 
 CANCEL = CancelJob(job_id=JOB, reply_to="_INBOX.a")
 RETRY = RetryJob(job_id=JOB, reply_to="_INBOX.b")
@@ -55,12 +55,14 @@ def test_a_job_waits_long_for_what_the_operator_has_to_mend(code: Code) -> None:
     attempts = 0
     while job.status is Status.PROCESSING:
         attempts += 1
-        (name,) = jobs.out(job)
+        name = "stems"
         problem = Problem.of(RetryableError(code))
-        job = live(job, jobs.failed(name, job.units[name].attempt, problem=problem))
-        if job.status is Status.PROCESSING:
+        job = live(
+            job, jobs.failed(jobs.stage_of(name), name, job.units[name].attempt, problem=problem)
+        )
+        if job.status is not Status.FAILED:
             retry_at = job.units[name].retry_at
             assert retry_at is not None
-            assert (retry_at - jobs.NOW).total_seconds() >= 15
-            job = jobs.live(job, jobs.Due(JOB), now=retry_at)
+            assert (retry_at - NOW).total_seconds() >= 15
+            job = live(job, Due(JOB), now=retry_at)
     assert (attempts, job.status) == (at().retries.patient_attempts, Status.FAILED)
