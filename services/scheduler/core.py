@@ -32,7 +32,15 @@ from shared.contracts.job import (
 )
 from shared.contracts.problem import Problem
 from shared.contracts.subjects import id_of
-from shared.contracts.work import UNIT_PREPARE, UNIT_SOURCE, Stage, StopOrder, SweepWork, Word
+from shared.contracts.work import (
+    UNIT_PREPARE,
+    UNIT_SOURCE,
+    UNIT_STEMS,
+    Stage,
+    StopOrder,
+    SweepWork,
+    Word,
+)
 from shared.errors import Code, TerminalError
 
 
@@ -363,6 +371,8 @@ def _accept(
     note: str,
 ) -> Outcome:
     """Take in a fact, if it is of the attempt that was ordered, and order what comes next."""
+    if not _fits(fact):
+        return Stale(f"no unit {fact.unit} is answered with this")
     unit = job.units.get(fact.unit)
     if unit is None or unit.attempt != fact.attempt:
         return Stale("not the attempt that is awaited")
@@ -370,6 +380,19 @@ def _accept(
         return Repeated(job)
     done = Unit(UnitState.DONE, unit.attempt)
     return _ordered(apply(_with_unit(job, fact.unit, done)), at, note)
+
+
+def _fits(fact: Downloaded | Prepared | Separated | Finalized) -> bool:
+    """Whether this is what a unit of this name is answered with."""
+    match fact:
+        case Downloaded():
+            return fact.unit == UNIT_SOURCE
+        case Prepared():
+            return fact.unit == UNIT_PREPARE
+        case Finalized():
+            return fact.unit == UNIT_STEMS
+        case Separated():
+            return fact.unit.isdigit()
 
 
 def _ordered(job: Job, at: Circumstances, note: str) -> Changed:

@@ -18,7 +18,7 @@ from shared.contracts.job import Status, UnitState
 from shared.contracts.live import Activity, Tick
 from shared.contracts.problem import Problem
 from shared.contracts.work import STAGE_OF, SweepWork, WorkBase
-from shared.errors import Code, StembusError, TerminalError, of_os_error
+from shared.errors import Code, RetryableError, StembusError, TerminalError, of_os_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -81,6 +81,7 @@ class Worker(Generic[W]):
         self._tick = tick
         self._max_deliveries = max_deliveries
         self._running: dict[asyncio.Task[Fact | None], W] = {}
+        self._called_off: set[asyncio.Task[Fact | None]] = set()
 
     async def receive(self, message: W, *, deliveries: int) -> Sequence[Fact]:
         """Perform the work, if it is still wanted; the fact to tell, if any."""
@@ -108,9 +109,15 @@ class Worker(Generic[W]):
             if not task.done():  # this very task is being cancelled: the service stops
                 task.cancel()
                 await asyncio.wait({task})
-        if task.cancelled():
-            return None
+                self._called_off.discard(task)
         elapsed = monotonic() - started
+        called_off = task in self._called_off
+        self._called_off.discard(task)
+        if task.cancelled():
+            if called_off:
+                return None
+            silent = RetryableError(Code.WORKER_CRASHED, "it gave up without a word")
+            return self._failed(message, silent, elapsed)
         try:
             fact = task.result()
         except StembusError as exc:
@@ -125,7 +132,11 @@ class Worker(Generic[W]):
         """Stop whatever is running for this job, but for the sweep: a stop brings it along."""
         for task, work in self._running.items():
             if work.job_id == job_id and not isinstance(work, SweepWork):
-                task.cancel()
+                self._call_off(task)
+
+    def _call_off(self, task: asyncio.Task[Fact | None]) -> None:
+        self._called_off.add(task)
+        task.cancel()
 
     def _failed(self, work: W, error: StembusError, elapsed: float) -> Failed:
         return Failed(
@@ -162,7 +173,7 @@ class Worker(Generic[W]):
             await asyncio.sleep(WANTED_SECONDS)
             with suppress(ConnectionError):
                 if not await self._wanted(work):
-                    task.cancel()
+                    self._call_off(task)
 
 
 class _Pace:

@@ -14,10 +14,12 @@ from services.scheduler.core import (
     Refusal,
     Repeated,
     RetryLimits,
+    Stale,
     advance,
     pause,
 )
 from shared.contracts.commands import CancelJob, RetryJob
+from shared.contracts.facts import Downloaded, Finalized, Prepared
 from shared.contracts.job import HEARD_LIMIT, TIMELINE_LIMIT, Job, Phase, Status, Unit, UnitState
 from shared.contracts.problem import Problem
 from shared.contracts.work import (
@@ -371,3 +373,18 @@ def test_a_job_of_one_chunk_goes_through() -> None:
 def test_progress_after_a_cancel_does_not_go_back() -> None:
     job = live(replace(jobs.finalizing()), CANCEL, RETRY, Dispatched(JOB), jobs.separated(0, 2))
     assert job.progress == 90.0
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        replace(jobs.downloaded(), unit="0"),
+        replace(jobs.prepared(), unit="0"),
+        replace(jobs.finalized(), unit="1"),
+    ],
+    ids=lambda fact: type(fact).__name__,
+)
+def test_a_fact_that_does_not_fit_its_unit_changes_nothing(
+    fact: Downloaded | Prepared | Finalized,
+) -> None:
+    assert isinstance(advance(jobs.separating(), fact, at()), Stale)

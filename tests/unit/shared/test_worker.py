@@ -376,3 +376,15 @@ async def test_a_heart_beats_at_once_and_says_when_it_leaves(
     stopping.set()
     await asyncio.wait_for(heart, 5)
     assert [beat] * (len(beats) - 1) + [replace(beat, leaving=True)] == beats
+
+
+async def test_work_that_gives_up_without_being_called_off_has_failed() -> None:
+    class GivesUp(Hands):
+        async def perform(self, work: WorkBase, report: Report) -> Fact | None:
+            del work, report
+            raise asyncio.CancelledError
+
+    worker = worker_of(GivesUp(), downloading())
+    (fact,) = await worker.receive(order_of(downloading()), deliveries=1)
+    assert isinstance(fact, Failed)
+    assert (fact.problem.code, fact.problem.retryable) == (Code.WORKER_CRASHED, True)
