@@ -6,7 +6,7 @@ import pytest
 
 from services.scheduler.core import Changed, Dispatched, Due, Repeated, advance
 from shared.contracts.commands import CancelJob, RetryJob
-from shared.contracts.job import HEARD_LIMIT, Job, Status
+from shared.contracts.job import Status
 from shared.contracts.problem import Problem
 from shared.errors import Code, RetryableError
 from tests.support import jobs
@@ -36,17 +36,6 @@ def test_another_clients_cancel_is_another_command() -> None:
     outcome = advance(job, CancelJob(job_id=JOB, reply_to="_INBOX.c"), at())
     assert isinstance(outcome, Changed)
     assert outcome.job.status is Status.CANCELLED
-
-
-def test_what_was_heard_is_bounded() -> None:
-    job: Job = jobs.separating()
-    for number in range(HEARD_LIMIT):
-        job = live(
-            job,
-            CancelJob(job_id=JOB, reply_to=f"_INBOX.{number}"),
-            RetryJob(job_id=JOB, reply_to=f"_INBOX.r{number}"),
-        )
-    assert len(job.heard) == HEARD_LIMIT
 
 
 @pytest.mark.parametrize("code", [Code.STORAGE_FULL, Code.STORAGE_UNAVAILABLE])
