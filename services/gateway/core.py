@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from shared.contracts.audio import INSTRUMENTAL, VOCALS
 from shared.contracts.live import ModelOffer, Progress
-from shared.contracts.models import AUTO
+from shared.contracts.models import AUTO, AUTO_CANDIDATES
 from shared.contracts.request import Options, Source
 from shared.contracts.snapshot import Snapshot
 from shared.contracts.subjects import TOKEN
@@ -110,7 +110,8 @@ def admit_options(
         if complete or not TOKEN.match(options.model):
             raise TerminalError(Code.MODEL_UNKNOWN, options.model[:64])
         return options
-    candidates = offers.values() if options.model == AUTO else [offers[options.model]]
+    names = AUTO_CANDIDATES if options.model == AUTO else (options.model,)
+    candidates = [offers[name] for name in names if name in offers]
     if not all(offer.sources for offer in candidates):
         return options
     made = {stem for offer in candidates for stem in stems_of(offer)}

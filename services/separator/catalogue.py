@@ -9,7 +9,7 @@ import importlib.util
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec.yaml
 from msgspec import Struct
@@ -21,9 +21,6 @@ from shared.errors import Code, TerminalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-#: What ``auto`` tries, in this order.
-CANDIDATES: Final = ("htdemucs", "htdemucs_6s", DSP)
 
 
 class Bag(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import torch
 
-from services.separator.catalogue import CANDIDATES, Catalogue
+from services.separator.catalogue import Catalogue
 from services.separator.core import (
     chunk_advance,
     offered_stems,
@@ -42,7 +42,7 @@ from shared.blobs import BlockingBlobs, open_store, track_audio_key
 from shared.child_main import serve
 from shared.contracts.audio import FRAME_BYTES, Plan
 from shared.contracts.live import Activity, ModelOffer
-from shared.contracts.models import AUTO
+from shared.contracts.models import AUTO, AUTO_CANDIDATES
 from shared.contracts.request import Options
 from shared.errors import Code, RetryableError, StembusError, TerminalError
 
@@ -126,7 +126,7 @@ class Engine:
             return options.model
         offered: dict[str, None] = {}
         unavailable: list[str] = []
-        for name in CANDIDATES:
+        for name in AUTO_CANDIDATES:
             found = self._catalogue.find(name)
             stems = offered_stems(self._shelf.sources_of(found))
             offered.update(dict.fromkeys(stems))

@@ -28,5 +28,7 @@ PUBLISHED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "mdx_extra_q": _FOUR,
     }
 )
+#: What ``auto`` tries, in this order.
+AUTO_CANDIDATES: Final = ("htdemucs", "htdemucs_6s", DSP)
 #: Published models whose weights are quantized: only with the package diffq.
 QUANTIZED: Final = frozenset({"mdx_q", "mdx_extra_q"})
