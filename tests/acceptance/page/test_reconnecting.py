@@ -78,7 +78,7 @@ async def test_a_killed_gateway_is_reconnected_to_and_the_job_ends_on_the_same_p
         await visitor.connection("reconnecting")
         held.release.set()
         await visitor.connection("live")
-        await visitor.status("outlive-it", "completed")
+        await visitor.status("Outlive it", "completed")  # the tag, once it is known
     assert await visitor.probe("before") == "the same page"
     assert await visitor.probe("connection") == ["live", "reconnecting", "live"]
     assert await visitor.probe("sources") == 1  # the browser itself has reconnected
