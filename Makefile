@@ -18,8 +18,7 @@ demo: $(READY)
 up: $(READY)
 	$(BIN)/stembus up --data "$(CURDIR)/data"
 
-test: check
-	$(BIN)/python -m pytest
+test: check unit acceptance
 
 # The same rules for everyone: lint, format, types, arrows.
 check: $(TOOLS)
@@ -28,9 +27,11 @@ check: $(TOOLS)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Two at a time, file by file: they share nothing.
 unit: $(TOOLS)
-	$(BIN)/python -m pytest tests/unit tests/contract
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract
 
+# One at a time: each has all four services to itself.
 acceptance: $(TOOLS)
 	$(BIN)/python -m pytest tests/acceptance
 

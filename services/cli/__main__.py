@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from services.cli import commands
-from services.cli.config import HTTP_PORT, StackConfig, default_data
+from services.cli.config import HTTP_PORT, NATS_PORT, StackConfig, default_data
 from shared.contracts.audio import AudioFormat
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 
 Data = Annotated[Path | None, typer.Option(help="The stack's data folder (default: STEMBUS_DATA).")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the web server; 0: any.")]
+NatsPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of the broker; 0: any.")]
 Server = Annotated[str | None, typer.Option(help="URL of a server; default: the local stack.")]
 Separators = Annotated[int, typer.Option(min=1, max=64, help="Separator processes.")]
 Schedulers = Annotated[int, typer.Option(min=1, max=5, help="Schedulers: one acts, others wait.")]
@@ -33,10 +34,12 @@ def _config(
     separators: int = 1,
     schedulers: int = 1,
     models: Path | None = None,
+    nats_port: int = 0,
 ) -> StackConfig:
     return StackConfig(
         data=data.expanduser().resolve() if data else default_data(),
         port=port,
+        nats_port=nats_port,
         separators=separators,
         schedulers=schedulers,
         models=models.resolve() if models else None,
@@ -47,13 +50,14 @@ def _config(
 def up(
     data: Data = None,
     port: Port = HTTP_PORT,
+    nats_port: NatsPort = NATS_PORT,
     separators: Separators = 1,
     schedulers: Schedulers = 1,
     models: Models = None,
 ) -> None:
     """Run the whole stack on this machine; Ctrl-C stops it."""
     terminal = commands.Terminal()
-    config = _config(data, port, separators, schedulers, models)
+    config = _config(data, port, separators, schedulers, models, nats_port)
     raise typer.Exit(commands.run(terminal, partial(commands.up, terminal, config)))
 
 

@@ -23,6 +23,8 @@ class StackConfig(Struct, frozen=True, kw_only=True):
 
     data: Path
     port: int = HTTP_PORT
+    #: The broker's port; 0 takes a free one, and so does a port that is taken.
+    nats_port: int = NATS_PORT
     separators: int = 1
     schedulers: int = 1
     #: Folder with model packages; beside the published models.

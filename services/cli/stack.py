@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from services.cli import broker
-from services.cli.config import LOCALHOST, NATS_PORT, StackConfig
+from services.cli.config import LOCALHOST, StackConfig
 from services.cli.supervisor import Supervised
 from shared.telemetry import json_log
 
@@ -90,7 +90,7 @@ class Stack:
         port = broker.free_port(config.port)
         if config.port not in {0, port}:
             raise StackError(f"port {config.port} is taken; choose another with --port")
-        nats_port = broker.free_port(NATS_PORT)
+        nats_port = broker.free_port(config.nats_port)
         self.url = f"http://{LOCALHOST}:{port}"
         self.nats_url = f"nats://{LOCALHOST}:{nats_port}"
         conf = broker.write_config(config.data / "broker", nats_port)
@@ -99,6 +99,8 @@ class Stack:
         try:
             async with asyncio.timeout(START_SECONDS):
                 await broker.prepare(self.nats_url, json_log("stack", "error"))
+                if self._broker.deaths:  # whoever answered was another stack's
+                    raise StackError(f"the broker does not start; see {config.logs}/broker.log")
                 await self._start_services(port)
                 await self._until_ready()
         except TimeoutError as exc:

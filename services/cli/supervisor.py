@@ -44,6 +44,8 @@ class Supervised:
         self._environment = environment
         self._log = log
         self._on_death = on_death
+        #: How often it has ended without being told to.
+        self.deaths = 0
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -82,7 +84,9 @@ class Supervised:
         while True:
             started = monotonic()
             if self._process is not None:
-                self._on_death(self.name, await self._ended(self._process))
+                code = await self._ended(self._process)
+                self.deaths += 1
+                self._on_death(self.name, code)
             pause = FIRST_PAUSE if monotonic() - started > RECOVERED_SECONDS else pause
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
