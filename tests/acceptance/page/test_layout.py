@@ -42,7 +42,7 @@ async def test_nothing_overflows_sideways_on_a_phone_or_on_a_desk(
     page = visitor.page
     await _fits(page)
 
-    song = make_song("Wide")
+    song = make_song("long-name" * 12)
     async with held_song(song.read_bytes(), f"{'long-name' * 12}.mp3") as held:
         await visitor.paste(f"{held.url} {songs.site.base}/status/410?{'x' * 150}")
         await visitor.status("long-name", "processing")
