@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec.structs import replace
 
-from services.scheduler.core import (
+from services.scheduler.core import advance
+from services.scheduler.decision import (
     Changed,
     Circumstances,
     Dispatched,
@@ -21,7 +22,6 @@ from services.scheduler.core import (
     Repeated,
     Stale,
     Stimulus,
-    advance,
 )
 from services.scheduler.dispatch import Capacity, choose, chunk_window
 from services.scheduler.progress import Speeds, expected

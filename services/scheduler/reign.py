@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from services.scheduler.actor import Scheduler
-    from services.scheduler.core import Stimulus
+    from services.scheduler.decision import Stimulus
     from services.scheduler.live import LiveProgress
     from shared.actor.host import Host
     from shared.actor.mailbox import Speaker

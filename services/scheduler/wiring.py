@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from services.scheduler.actor import Scheduler
-from services.scheduler.core import Stimulus
+from services.scheduler.decision import Stimulus
 from services.scheduler.fleet import Fleet
 from services.scheduler.kv import PatientStore
 from services.scheduler.live import LiveProgress

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from services.scheduler.core import Changed, Circumstances, Dispatched, advance
+from services.scheduler.core import advance
+from services.scheduler.decision import Changed, Circumstances, Dispatched
 from shared.contracts.audio import AudioFormat, Metadata, Plan, Result, StemFile, Track
 from shared.contracts.commands import CancelJob, RetryJob, SubmitJob
 from shared.contracts.facts import Downloaded, Failed, Finalized, Prepared, Separated
@@ -26,7 +27,7 @@ from shared.contracts.work import (
 from shared.errors import Code, RetryableError, TerminalError
 
 if TYPE_CHECKING:
-    from services.scheduler.core import Stimulus
+    from services.scheduler.decision import Stimulus
     from shared.contracts.facts import Fact
 
 NOW: Final = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from services.scheduler.actor import LeaseLostError, Scheduler
-from services.scheduler.core import Dispatched, Due
+from services.scheduler.decision import Dispatched, Due
 from services.scheduler.fleet import Fleet
 from services.scheduler.live import LiveProgress
 from shared.contracts.commands import (

@@ -8,15 +8,8 @@ from typing import Final
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.scheduler.core import (
-    Changed,
-    Dispatched,
-    Due,
-    Outcome,
-    Repeated,
-    Stimulus,
-    advance,
-)
+from services.scheduler.core import advance
+from services.scheduler.decision import Changed, Dispatched, Due, Outcome, Repeated, Stimulus
 from shared.contracts.commands import CancelJob, RetryJob
 from shared.contracts.facts import FactBase, Separated
 from shared.contracts.job import TIMELINE_LIMIT, Job, Status, UnitState

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from services.scheduler import reign as reign_module
 from services.scheduler.actor import Scheduler
-from services.scheduler.core import Stimulus
+from services.scheduler.decision import Stimulus
 from services.scheduler.fleet import Fleet
 from services.scheduler.live import LiveProgress
 from services.scheduler.reign import Reign

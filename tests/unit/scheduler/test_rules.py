@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from services.scheduler.core import (
+from services.scheduler.core import advance, pause
+from services.scheduler.decision import (
     Changed,
     Dispatched,
     Due,
@@ -15,8 +16,6 @@ from services.scheduler.core import (
     Repeated,
     RetryLimits,
     Stale,
-    advance,
-    pause,
 )
 from shared.contracts.commands import CancelJob, RetryJob
 from shared.contracts.facts import Downloaded, Finalized, Prepared

@@ -7,17 +7,8 @@ import typing
 import pytest
 from msgspec.structs import replace
 
-from services.scheduler.core import (
-    TABLE,
-    Changed,
-    Dispatched,
-    Due,
-    Refusal,
-    Repeated,
-    Stale,
-    Stimulus,
-    advance,
-)
+from services.scheduler.core import TABLE, advance
+from services.scheduler.decision import Changed, Dispatched, Due, Refusal, Repeated, Stale, Stimulus
 from shared.contracts.commands import CancelJob, RetryJob, SubmitJob
 from shared.contracts.facts import Failed
 from shared.contracts.job import Job, Phase, Status
