@@ -136,6 +136,9 @@ class Bench:
         beat = Beat(worker=WORKER, stage=Stage.DOWNLOAD, slots=1, busy=1)
         await nc.publish(subject_of(beat), encode(beat))
         job = await self.submit({"source": {"url": "http://example.org/live"}})
+        # As a page does it: from the revision on that the list has shown.
+        async with self.session.get(f"{self.url}/v1/jobs?limit=1") as listed:
+            events = f"/v1/events?after={(await listed.json())['revision']}"
         before = self.gateway_bytes()
         delays: list[float] = []
         ready = asyncio.Semaphore(0)
@@ -144,7 +147,7 @@ class Bench:
         async def client() -> None:
             assert self.session is not None
             seen = 0
-            async with self.session.get(f"{self.url}/v1/events", timeout=None) as answer:
+            async with self.session.get(f"{self.url}{events}", timeout=None) as answer:
                 ready.release()
                 async for line in answer.content:
                     if line.startswith(b"data: ") and b'"note":"sent ' in line:
@@ -180,16 +183,16 @@ class Bench:
         each = (connected - before) / CLIENTS / 1024
         self.add("gateway memory for each client", each, "KiB", "≤ 32")
         await asyncio.gather(*clients)
-        await self._stalled(nc, job)
+        await self._stalled(nc, job, events)
         await nc.close()
 
-    async def _stalled(self, nc: nats.NATS, job: str) -> None:
+    async def _stalled(self, nc: nats.NATS, job: str, events: str) -> None:
         before = self.gateway_bytes()
         sockets: list[socket.socket] = []
         for _ in range(CLIENTS):
             one = socket.create_connection(("127.0.0.1", self.port))
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            one.sendall(b"GET /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            one.sendall(f"GET {events} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
             sockets.append(one)
             await asyncio.sleep(0)
         for number in range(400):
