@@ -83,11 +83,6 @@ class BlobStore:
         with _translated(key):
             await obstore.put_async(self._store, key, pieces)
 
-    async def put_file(self, key: str, path: Path) -> None:
-        """Store a file's bytes."""
-        with _translated(key):
-            await obstore.put_async(self._store, key, path)
-
     async def get(self, key: str) -> bytes:
         """All bytes of a small blob."""
         with _translated(key):
@@ -106,14 +101,6 @@ class BlobStore:
             piece = await self.get_range(key, position, min(end, position + PIECE_BYTES))
             yield piece
             position += len(piece)
-
-    async def fetch_to(self, key: str, path: Path) -> None:
-        """Copy a blob into a file, piece by piece."""
-        with _translated(key):
-            found = await obstore.get_async(self._store, key)
-            with path.open("wb") as file:
-                async for piece in found.stream(min_chunk_size=PIECE_BYTES):
-                    file.write(piece)
 
     async def info(self, key: str) -> BlobInfo | None:
         """Size, tag and age of a blob, or None if there is no such blob."""

@@ -33,7 +33,6 @@ BAD_SETTING: Final = 2
 GOODBYE_SECONDS: Final = 2.0
 
 C = TypeVar("C", bound=ServiceConfig)
-C_contra = TypeVar("C_contra", bound=ServiceConfig, contravariant=True)
 
 
 class Part(Protocol):

@@ -22,7 +22,7 @@ class GatewayConfig(ServiceConfig, frozen=True, kw_only=True):
     upload_silence_seconds: float = 60.0
     #: Seconds to wait for the scheduler's answer before saying "accepted, not yet there" (202).
     answer_seconds: float = 3.0
-    #: Live connections at once; each costs some 20 KiB.
+    #: Live connections at once; each costs some 16 KiB.
     max_streams: int = 2000
     #: Seconds that one write to a live connection may take; a stalled client is let go.
     stream_stall_seconds: float = 30.0
