@@ -72,7 +72,7 @@ async def hire(
             await nc.publish(subject_of(beat), encode(beat))
 
     worker: Worker[Any] = Worker(
-        worker_id=resources.instance, performer=performer, jobs=JobStore(nc), tick=tick
+        worker_id=resources.instance, performer=performer, records=JobStore(nc), tick=tick
     )
     stops: Decoder[StopOrder] = Decoder(StopOrder)
 

@@ -28,6 +28,16 @@ class Code(StrEnum):
     JOB_NOT_FOUND = "job.not_found"
     JOB_WRONG_STATE = "job.wrong_state"
     JOB_EXISTS = "job.exists"
+    JOB_REMOVED = "job.removed"
+    JOB_TIMED_OUT = "job.timed_out"
+    JOB_DEADLINE_PASSED = "job.deadline_passed"
+    KEY_REUSED = "request.key_reused"
+    BATCH_NOT_FOUND = "batch.not_found"
+    BATCH_WRONG_STATE = "batch.wrong_state"
+    BATCH_EMPTY = "batch.empty"
+    BATCH_TOO_LONG = "batch.too_long"
+    QUEUE_FULL = "queue.full"
+    QUEUE_OWNER_FULL = "queue.owner_full"
     STEM_NOT_FOUND = "stem.not_found"
     RANGE_NOT_SATISFIABLE = "stem.range_not_satisfiable"
 
@@ -38,6 +48,7 @@ class Code(StrEnum):
     SOURCE_NOT_FOUND = "source.not_found"
     SOURCE_REFUSED = "source.refused"
     SOURCE_RATE_LIMITED = "source.rate_limited"
+    SOURCE_SITE_PAUSED = "source.site_paused"
     SOURCE_UNAVAILABLE = "source.unavailable"
     SOURCE_NO_MEDIA = "source.no_media"
     SOURCE_PLAYLIST = "source.playlist"
@@ -58,6 +69,7 @@ class Code(StrEnum):
     BLOB_MISSING = "blob.missing"
     BLOB_CORRUPT = "blob.corrupt"
     STORAGE_FULL = "storage.full"
+    STORAGE_LOW = "storage.low"
     STORAGE_UNAVAILABLE = "storage.unavailable"
 
     WORKER_CRASHED = "worker.crashed"
@@ -66,6 +78,7 @@ class Code(StrEnum):
     WORKER_POISON = "worker.poison"
 
     SERVICE_UNAVAILABLE = "service.unavailable"
+    SERVICE_NO_WORKERS = "service.no_workers"
     INTERNAL = "internal"
 
 
@@ -114,6 +127,46 @@ CATALOGUE: Final[Mapping[Code, Explanation]] = MappingProxyType(
             "A job with this id exists already and is another one",
             "Leave the id out and the server will choose one.",
         ),
+        Code.JOB_REMOVED: Explanation(
+            "This job was done and has been removed since",
+            "Send it again under another id or Idempotency-Key to have it done anew.",
+        ),
+        Code.JOB_TIMED_OUT: Explanation(
+            "The job took longer than this server allows",
+            "Retry; if it happens again, use a shorter track or a smaller model.",
+        ),
+        Code.JOB_DEADLINE_PASSED: Explanation(
+            "The job was not done by its deadline",
+            "Submit it again with a later deadline, or with a higher priority.",
+        ),
+        Code.KEY_REUSED: Explanation(
+            "This Idempotency-Key came with another request before",
+            "Use a new key for a new request.",
+        ),
+        Code.BATCH_NOT_FOUND: Explanation(
+            "There is no such batch",
+            "It may have been removed, or the id has a typing error.",
+        ),
+        Code.BATCH_WRONG_STATE: Explanation(
+            "The batch's status does not allow that",
+            "Look at the batch's status and try what it allows.",
+        ),
+        Code.BATCH_EMPTY: Explanation(
+            "There is no song in this batch that can be taken",
+            "Look at what was skipped and why.",
+        ),
+        Code.BATCH_TOO_LONG: Explanation(
+            "The batch has more songs than this server takes at once",
+            "Send the rest as another batch.",
+        ),
+        Code.QUEUE_FULL: Explanation(
+            "Too many jobs are waiting",
+            "Try again after the time in Retry-After.",
+        ),
+        Code.QUEUE_OWNER_FULL: Explanation(
+            "Too many of this owner's jobs are waiting",
+            "Try again after the time in Retry-After, when some of them are done.",
+        ),
         Code.STEM_NOT_FOUND: Explanation(
             "The job has no such stem",
             "The job's record lists its stems once it has completed.",
@@ -149,6 +202,10 @@ CATALOGUE: Final[Mapping[Code, Explanation]] = MappingProxyType(
         Code.SOURCE_RATE_LIMITED: Explanation(
             "The site asks us to slow down",
             "Retry in some minutes.",
+        ),
+        Code.SOURCE_SITE_PAUSED: Explanation(
+            "The site has refused us lately and is left alone for a while",
+            "Nothing: the job goes on by itself. To be quicker, upload the file.",
         ),
         Code.SOURCE_UNAVAILABLE: Explanation(
             "The site does not offer this for download",
@@ -222,6 +279,10 @@ CATALOGUE: Final[Mapping[Code, Explanation]] = MappingProxyType(
             "The server's disk is full",
             "Free some space, then retry.",
         ),
+        Code.STORAGE_LOW: Explanation(
+            "The server is low on disk space",
+            "Free some space; waiting jobs go on by themselves.",
+        ),
         Code.STORAGE_UNAVAILABLE: Explanation(
             "The blob store does not answer",
             "Retry; if it happens again, check the blob store.",
@@ -246,6 +307,10 @@ CATALOGUE: Final[Mapping[Code, Explanation]] = MappingProxyType(
             "A part of the service is not there at the moment",
             "Try again in a few seconds.",
         ),
+        Code.SERVICE_NO_WORKERS: Explanation(
+            "No worker is there at the moment",
+            "Nothing: the job goes on as soon as one is. If none comes, start one.",
+        ),
         Code.INTERNAL: Explanation(
             "Something went wrong inside Stembus",
             "Retry; if it happens again, please report it with the job's id.",
@@ -261,6 +326,8 @@ class StembusError(Exception):
         super().__init__(f"{code.value}: {detail or CATALOGUE[code].title}")
         self.code = code
         self.detail = detail
+        #: The site that said so, where one did: a name that is the same for all its addresses.
+        self.site: str | None = None
 
 
 class TerminalError(StembusError):

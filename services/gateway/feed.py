@@ -17,7 +17,7 @@ from shared.contracts.codec import Decoder, UndecodableError, encode
 from shared.contracts.job import Job
 from shared.contracts.live import Beat, Progress
 from shared.contracts.snapshot import snapshot
-from shared.contracts.subjects import ALL_BEATS, ALL_PROGRESS, ALL_SNAPSHOTS
+from shared.contracts.subjects import ALL_BEATS, ALL_PROGRESS, ALL_RECORDS
 from shared.jetstream.connection import until_connected
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Feed:
 
     async def start(self) -> None:
         """Subscribe, then read everything that was written before."""
-        await self._nc.subscribe(ALL_SNAPSHOTS, cb=self._on_snapshot)
+        await self._nc.subscribe(ALL_RECORDS, cb=self._on_snapshot)
         await self._nc.subscribe(ALL_PROGRESS, cb=self._on_progress)
         await self._nc.subscribe(ALL_BEATS, cb=self._on_beat)
         await until_connected(self._catch_up, self._log)

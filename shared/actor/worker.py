@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 import msgspec
 
 from shared.contracts.facts import Failed
-from shared.contracts.job import Status, UnitState
 from shared.contracts.live import Activity, Tick
 from shared.contracts.problem import Problem
-from shared.contracts.work import STAGE_OF, SweepWork, WorkBase
+from shared.contracts.work import STAGE_OF, UNASKED, WorkBase
 from shared.errors import Code, RetryableError, StembusError, TerminalError, of_os_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from shared.contracts.batch import Batch
     from shared.contracts.facts import Fact
     from shared.contracts.job import Job
 
@@ -56,11 +56,11 @@ class Performer(Protocol[W_contra]):
         """Do the work; the fact that follows, or None where nothing does."""
 
 
-class JobReader(Protocol):
-    """Reads job records."""
+class Records(Protocol):
+    """Reads the records that work is ordered for."""
 
-    async def get(self, job_id: str) -> Job | None:
-        """The job as it is now, or None if there is no such job."""
+    async def ordering(self, work: WorkBase) -> Job | Batch | None:
+        """The record as it is now, or None if there is none."""
 
 
 class Worker(Generic[W]):
@@ -71,17 +71,18 @@ class Worker(Generic[W]):
         *,
         worker_id: str,
         performer: Performer[W],
-        jobs: JobReader,
+        records: Records,
         tick: Callable[[Tick], Awaitable[None]],
         max_deliveries: int = MAX_DELIVERIES,
     ) -> None:
         self._id = worker_id
         self._performer = performer
-        self._jobs = jobs
+        self._records = records
         self._tick = tick
         self._max_deliveries = max_deliveries
         self._running: dict[asyncio.Task[Fact | None], W] = {}
         self._called_off: set[asyncio.Task[Fact | None]] = set()
+        self._asking: set[asyncio.Task[None]] = set()
 
     async def receive(self, message: W, *, deliveries: int) -> Sequence[Fact]:
         """Perform the work, if it is still wanted; the fact to tell, if any."""
@@ -129,9 +130,19 @@ class Worker(Generic[W]):
         )
 
     def stop(self, job_id: str) -> None:
-        """Stop whatever is running for this job, but for the sweep: a stop brings it along."""
+        """Stop what is running for this job, unless its record still waits for it.
+
+        An order to stop may come late, when the job has been taken up again: the record knows.
+        """
         for task, work in self._running.items():
-            if work.job_id == job_id and not isinstance(work, SweepWork):
+            if work.job_id == job_id:
+                asking = asyncio.create_task(self._stop_unwanted(work, task))
+                self._asking.add(asking)
+                asking.add_done_callback(self._asking.discard)
+
+    async def _stop_unwanted(self, work: W, task: asyncio.Task[Fact | None]) -> None:
+        with suppress(ConnectionError):  # the watch asks again
+            if not await self._wanted(work) and task in self._running:
                 self._call_off(task)
 
     def _call_off(self, task: asyncio.Task[Fact | None]) -> None:
@@ -147,6 +158,7 @@ class Worker(Generic[W]):
             worker=self._id,
             elapsed=elapsed,
             problem=Problem.of(error),
+            site=error.site,
         )
 
     async def _wanted(self, work: W) -> bool:
@@ -155,18 +167,14 @@ class Worker(Generic[W]):
         A record that is older than the order (a replica may lag behind) tells nothing: that is
         a ConnectionError, and the work comes again.
         """
-        if isinstance(work, SweepWork):
+        if isinstance(work, UNASKED):
             return True
-        job = await self._jobs.get(work.job_id)
-        if job is not None:
-            unit = job.units.get(work.unit)
-            attempt = unit.attempt if unit else job.attempt_floor
-            if unit and (unit.state, attempt) == (UnitState.ORDERED, work.attempt):
-                return job.status is Status.PROCESSING
-            if job.status.terminal or attempt >= work.attempt:
-                return False
-        message = f"no word yet of {work.job_id}/{work.unit}, attempt {work.attempt}"
-        raise ConnectionError(message)
+        record = await self._records.ordering(work)
+        awaited = record.awaits(work.unit, work.attempt) if record is not None else None
+        if awaited is None:
+            message = f"no word yet of {work.job_id}/{work.unit}, attempt {work.attempt}"
+            raise ConnectionError(message)
+        return awaited
 
     async def _watch(self, work: W, task: asyncio.Task[Fact | None]) -> None:
         while True:

@@ -39,6 +39,8 @@ class Track(Struct, frozen=True, kw_only=True):
     std: float
     #: Codec, rate and channels of the source, for people: ``mp3, 48000 Hz, 2 ch``.
     original: str = ""
+    #: Bytes of its blobs, as far as the one who stored them said.
+    stored_bytes: int = 0
 
     @property
     def seconds(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from shared.contracts.audio import Metadata, Plan, Result, Track
+from shared.contracts.batch import Entry, Skipped
 from shared.contracts.problem import Problem
 from shared.contracts.work import Stage
 
@@ -50,10 +51,23 @@ class Finalized(FactBase, frozen=True, kw_only=True, tag="finalized"):
     result: Result
 
 
+class Expanded(FactBase, frozen=True, kw_only=True, tag="expanded"):
+    """A playlist has been read."""
+
+    entries: tuple[Entry, ...]
+    #: Entries that can't be taken (private, removed, beyond the limit), and why.
+    skipped: tuple[Skipped, ...] = ()
+    title: str | None = None
+
+
 class Failed(FactBase, frozen=True, kw_only=True, tag="failed"):
     """The work came to nothing; the problem says whether trying again can help."""
 
     problem: Problem
+    #: Of a download: the extractor that took the address, or the host where that was none in
+    #: particular.
+    site: str | None = None
 
 
-Fact = Downloaded | Prepared | Separated | Finalized | Failed
+JobFact = Downloaded | Prepared | Separated | Finalized | Failed
+Fact = JobFact | Expanded

@@ -10,7 +10,8 @@ from msgspec import Struct, field
 
 from shared.contracts.audio import Metadata, Plan, Result, Track
 from shared.contracts.problem import Problem
-from shared.contracts.request import Options, Source
+from shared.contracts.request import Options, Source, Terms
+from shared.contracts.unit import Unit, UnitState
 from shared.contracts.work import Word
 
 #: Commands that are remembered: far more than can be on their way at once.
@@ -49,26 +50,6 @@ class Phase(StrEnum):
     FINALIZATION = "finalization"
 
 
-class UnitState(StrEnum):
-    """How far one unit of work is, as the scheduler knows it."""
-
-    ORDERED = "ordered"
-    #: It failed and will be ordered again at ``retry_at``.
-    WAITING = "waiting"
-    DONE = "done"
-
-
-class Unit(Struct, frozen=True, array_like=True):
-    """One unit of a job's work: the download, the preparation, a chunk, the finalization."""
-
-    state: UnitState
-    #: The attempt whose fact is or was accepted; facts of any other are stale.
-    attempt: int
-    #: Failures since the job was last started or retried by a client.
-    failures: int = 0
-    retry_at: datetime | None = None
-
-
 class Moment(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of a job's timeline."""
 
@@ -91,8 +72,23 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     phase: Phase | None = None
     #: 0 to 100; never goes backwards.
     progress: float = 0.0
+    #: As they were asked for; the priority as it was last changed.
+    terms: Terms = Terms()
+    #: The batch it belongs to.
+    batch: str | None = None
+    #: Set while it is scheduled: when it becomes pending.
     run_at: datetime | None = None
+    #: Since when it has been waiting for its turn; the first time, or since it was retried.
+    queued_at: datetime | None = None
+    #: Set while a client keeps it from being started.
+    held_at: datetime | None = None
+    #: Set when a client moved it to the front of the queue: the newest goes first.
+    front_at: datetime | None = None
+    #: When it was first started, and when it was last started.
     started_at: datetime | None = None
+    resumed_at: datetime | None = None
+    #: When its phase began; its time limit counts from there.
+    phase_at: datetime | None = None
     finished_at: datetime | None = None
     #: When it will be done, as far as measured speeds tell.
     eta: datetime | None = None
@@ -105,6 +101,10 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     units: dict[str, Unit] = field(default_factory=dict)
     #: Attempts up to this one have been swept away: new ones count on from here.
     attempt_floor: int = 0
+    #: How often stored files were lost and made anew.
+    restarts: int = 0
+    #: Hash of the submission, to tell a repeated one from another with the same id.
+    request: str = ""
     #: Oldest first, at most ``TIMELINE_LIMIT`` long: the first lines and the newest are kept.
     timeline: tuple[Moment, ...] = ()
     #: Ids of the newest commands that took effect: one that comes again changes nothing.
@@ -122,3 +122,11 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
             for name, unit in self.units.items()
             if name.isdigit() and unit.state is UnitState.DONE
         )
+
+    def awaits(self, unit: str, attempt: int) -> bool | None:
+        """Whether a fact of this attempt is awaited; None if it was ordered after this record."""
+        found = self.units.get(unit)
+        known = found.attempt if found else self.attempt_floor
+        if found and (found.state, known) == (UnitState.ORDERED, attempt):
+            return self.status is Status.PROCESSING
+        return False if self.status.terminal or known >= attempt else None

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from shared.contracts.job import Phase
 from shared.contracts.work import Stage
+from shared.errors import Code
 
 
 class Activity(StrEnum):
@@ -49,6 +50,44 @@ class Progress(Struct, frozen=True, kw_only=True):
     eta: datetime | None = None
 
 
+class Pause(Struct, frozen=True, kw_only=True):
+    """A site that has refused us is left alone for a while."""
+
+    #: The extractor's name, or the host where no extractor is known.
+    site: str
+    #: When it is asked again.
+    until: datetime
+    #: What it said last.
+    code: Code
+
+
+class Queue(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The order in which waiting jobs will be started; told whenever it changes.
+
+    Positions move all the time, so they are told and not stored.
+    """
+
+    at: datetime
+    #: Ids of waiting jobs, the next one first; at most ``QUEUE_LISTED`` of them.
+    order: tuple[str, ...] = ()
+    #: Jobs that wait for their turn: all, those held left out.
+    waiting: int = 0
+    #: Jobs that end per second, as measured lately; None until that can be told.
+    rate: float | None = None
+    #: Seconds from start to end of a job, as measured lately.
+    run_seconds: float | None = None
+    #: Why none of them can start, as far as something stands in the way.
+    stalled: Code | None = None
+    #: Why single ones can't start although it may be their turn.
+    hindered: dict[str, Code] = {}
+    #: Sites that are left alone.
+    pauses: tuple[Pause, ...] = ()
+
+
+#: Ids in one ``Queue``: at 64 characters each, a third of what the broker takes in one message.
+QUEUE_LISTED = 5_000
+
+
 class ModelOffer(Struct, frozen=True, kw_only=True):
     """A model that a separator can run."""
 
@@ -73,6 +112,8 @@ class Beat(Struct, frozen=True, kw_only=True):
     #: Seconds of audio per second of wall time and slot, by model; measured, newest first.
     speeds: dict[str, float] = {}
     models: tuple[ModelOffer, ...] = ()
+    #: Why it takes no work at the moment, although it lives: ``storage.low``.
+    ailment: Code | None = None
     #: True in the last beat of an orderly stop.
     leaving: bool = False
 

@@ -1,6 +1,9 @@
-"""What a client asks for: where the song is, and what shall be made of it."""
+"""What a client asks for: where the song is, what shall be made of it, and when."""
 
 from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
 
 from msgspec import Struct
 
@@ -14,6 +17,26 @@ class Source(Struct, frozen=True, kw_only=True, omit_defaults=True):
     url: str | None = None
     #: The id that ``POST /v1/uploads`` answered with.
     upload: str | None = None
+
+
+class Priority(StrEnum):
+    """How soon, compared with others.  Waiting counts: see the dispatcher's ageing."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class Terms(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """For whom, how soon, not before and not after."""
+
+    #: Whose job it is: jobs of different owners get a fair share each.  Empty: nobody's.
+    owner: str = ""
+    priority: Priority = Priority.NORMAL
+    #: Not to be started before.
+    run_at: datetime | None = None
+    #: Pointless after: a job that has not ended by then fails.
+    deadline: datetime | None = None
 
 
 class Upload(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from msgspec import Struct
 from shared.contracts.audio import Metadata, StemFile
 from shared.contracts.job import Job, Moment, Phase, Status
 from shared.contracts.problem import Problem
-from shared.contracts.request import Options, Source
+from shared.contracts.request import Options, Priority, Source
 
 
 class Separation(Struct, frozen=True, kw_only=True):
@@ -30,9 +30,22 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     progress: float
     source: Source
     options: Options
+    owner: str
+    priority: Priority
+    batch: str | None
     created_at: datetime
     updated_at: datetime
     run_at: datetime | None
+    deadline: datetime | None
+    queued_at: datetime | None
+    #: Whether a client keeps it from being started.
+    held: bool
+    #: Its place in the queue, from 1; null unless it waits for its turn and is not held.
+    position: int | None
+    #: When it will be started, as far as the queue's pace tells.
+    starts_at: datetime | None
+    #: Why it can't be started although it waits.
+    waits_for: Problem | None
     started_at: datetime | None
     finished_at: datetime | None
     eta: datetime | None
@@ -51,7 +64,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
 
 def snapshot(job: Job) -> Snapshot:
-    """What a client may know of ``job``."""
+    """What a client may know of ``job``; its place in the queue is not in the record."""
     separation = (
         None
         if job.plan is None
@@ -69,9 +82,18 @@ def snapshot(job: Job) -> Snapshot:
         progress=job.progress,
         source=job.source,
         options=job.options,
+        owner=job.terms.owner,
+        priority=job.terms.priority,
+        batch=job.batch,
         created_at=job.created_at,
         updated_at=job.updated_at,
-        run_at=job.run_at,
+        run_at=job.terms.run_at or job.run_at,
+        deadline=job.terms.deadline,
+        queued_at=job.queued_at,
+        held=job.held_at is not None,
+        position=None,
+        starts_at=None,
+        waits_for=None,
         started_at=job.started_at,
         finished_at=job.finished_at,
         eta=job.eta,

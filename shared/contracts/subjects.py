@@ -5,25 +5,53 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from shared.contracts.commands import CancelJob, Command, RetryJob, SubmitJob
+from shared.contracts.commands import (
+    CancelBatch,
+    CancelJob,
+    Command,
+    CommandBase,
+    DeleteJob,
+    FrontJob,
+    HoldJob,
+    PrioritizeJob,
+    ReleaseJob,
+    RetryBatch,
+    RetryJob,
+    SubmitBatch,
+    SubmitJob,
+)
 from shared.contracts.facts import Fact, FactBase
-from shared.contracts.live import Beat, Progress, Tick
+from shared.contracts.live import Beat, Progress, Queue, Tick
 from shared.contracts.work import STAGE_OF, UNIT_STEMS, Stage, StopOrder, Work
 
 #: A token that may stand in a subject, a key or a path: no dot, no wildcard, no slash.
 TOKEN: Final = re.compile(r"\A[A-Za-z0-9_-]{1,64}\Z")
 
-VERBS: Final[dict[type, str]] = {SubmitJob: "submit", CancelJob: "cancel", RetryJob: "retry"}
+VERBS: Final[dict[type, str]] = {
+    SubmitJob: "submit",
+    CancelJob: "cancel",
+    RetryJob: "retry",
+    DeleteJob: "delete",
+    HoldJob: "hold",
+    ReleaseJob: "release",
+    FrontJob: "front",
+    PrioritizeJob: "prioritize",
+    SubmitBatch: "submit_batch",
+    CancelBatch: "cancel_batch",
+    RetryBatch: "retry_batch",
+}
 
 ALL_INBOX: Final = "inbox.>"
 ALL_WORK: Final = "work.>"
 ALL_TICKS: Final = "tick.>"
 ALL_BEATS: Final = "worker.>"
 ALL_PROGRESS: Final = "live.progress.*"
-ALL_SNAPSHOTS: Final = "live.jobs.*"
+#: Records as they are written: ``live.jobs.<job>`` and ``live.jobs.batch.<batch>``.
+ALL_RECORDS: Final = "live.jobs.>"
+QUEUE: Final = "live.queue"
 ALL_STOPS: Final = "control.cancel.*"
 
-Message = Command | Fact | Work | StopOrder | Tick | Progress | Beat
+Message = Command | Fact | Work | StopOrder | Tick | Progress | Queue | Beat
 
 
 def token(text: str) -> str:
@@ -37,12 +65,14 @@ def token(text: str) -> str:
 def subject_of(message: Message) -> str:
     """The subject that ``message`` is published on; every message has exactly one."""
     match message:
-        case SubmitJob() | CancelJob() | RetryJob():
+        case CommandBase():
             subject = f"inbox.command.{VERBS[type(message)]}.{token(message.job_id)}"
         case Tick():
             subject = f"tick.{message.stage}.{token(message.job_id)}"
         case Progress():
             subject = f"live.progress.{token(message.job_id)}"
+        case Queue():
+            subject = QUEUE
         case Beat():
             subject = f"worker.{message.stage}.{token(message.worker)}"
         case StopOrder():
@@ -80,7 +110,7 @@ def waiting_work(job_id: str) -> tuple[str, ...]:
 def id_of(message: Command | Fact | Work) -> str:
     """A deterministic id: the same message said twice has the same one."""
     match message:
-        case SubmitJob() | RetryJob() | CancelJob():
+        case CommandBase():
             # A second cancel or retry is another command, told apart by who waits for its answer.
             return f"{VERBS[type(message)]}.{message.job_id}.{message.reply_to}"
         case FactBase():

@@ -1,11 +1,12 @@
 """Words that go down: what the scheduler orders workers to do, or to stop doing.
 
 A unit of work is named within its job (``source``, ``prepare``, ``0`` … ``n``, ``stems``,
-``sweep``).  The attempt fences: the scheduler accepts a fact only for the attempt it ordered.
+``sweep``, ``remove``), or within its batch (``playlist``).  The attempt fences: the scheduler accepts a fact only for the attempt it ordered.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -27,11 +28,14 @@ UNIT_SOURCE: Final = "source"
 UNIT_PREPARE: Final = "prepare"
 UNIT_STEMS: Final = "stems"
 UNIT_SWEEP: Final = "sweep"
+UNIT_REMOVE: Final = "remove"
+UNIT_PLAYLIST: Final = "playlist"
 
 
 class WorkBase(Struct, frozen=True, kw_only=True, tag_field="type"):
     """One order: (job, stage, unit, attempt)."""
 
+    #: The job it is for; of ``ExpandWork``, the batch.
     job_id: str
     unit: str
     attempt: int = 1
@@ -42,6 +46,15 @@ class DownloadWork(WorkBase, frozen=True, kw_only=True, tag="download"):
 
     source: Source
     unit: str = UNIT_SOURCE
+
+
+class ExpandWork(WorkBase, frozen=True, kw_only=True, tag="expand"):
+    """Read a playlist: the addresses of its entries, none of which is fetched."""
+
+    playlist: str
+    #: Entries that are wanted at most; those beyond are named as skipped.
+    limit: int
+    unit: str = UNIT_PLAYLIST
 
 
 class PrepareWork(WorkBase, frozen=True, kw_only=True, tag="prepare"):
@@ -79,20 +92,39 @@ class SweepWork(WorkBase, frozen=True, kw_only=True, tag="sweep"):
     unit: str = UNIT_SWEEP
 
 
+class RemoveWork(WorkBase, frozen=True, kw_only=True, tag="remove"):
+    """The job has been forgotten: remove its files.  No fact follows.
+
+    The scheduler names a track or a result only when no other job it knows has the same.
+    """
+
+    #: What has been stored or touched since is somebody else's by now: it stays.
+    before: datetime
+    track: str | None = None
+    result: str | None = None
+    unit: str = UNIT_REMOVE
+
+
 class StopOrder(Struct, frozen=True, kw_only=True, tag_field="type", tag="stop"):
     """Whatever is out for this job is not wanted any more: purge what waits, stop what runs."""
 
     job_id: str
 
 
-Work = DownloadWork | PrepareWork | SeparateWork | FinalizeWork | SweepWork
+Work = (
+    DownloadWork | ExpandWork | PrepareWork | SeparateWork | FinalizeWork | SweepWork | RemoveWork
+)
 Word = Work | StopOrder
 
 #: Which stage's workers take which kind of work.
 STAGE_OF: Final[dict[type, Stage]] = {
     DownloadWork: Stage.DOWNLOAD,
+    ExpandWork: Stage.DOWNLOAD,
     PrepareWork: Stage.SEPARATE,
     SeparateWork: Stage.SEPARATE,
     FinalizeWork: Stage.FINALIZE,
     SweepWork: Stage.FINALIZE,
+    RemoveWork: Stage.FINALIZE,
 }
+#: Work that nobody's record awaits: it is done whenever it comes.
+UNASKED: Final = (SweepWork, RemoveWork)

@@ -1,4 +1,4 @@
-"""The jobs' bucket: records by id, each write a compare-and-set on the record's revision."""
+"""The jobs' bucket: records by key, each write a compare-and-set on the record's revision."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ import nats.errors
 import nats.js.errors
 from nats.js.api import Header
 
+from shared.contracts.batch import Batch
 from shared.contracts.codec import Decoder, UndecodableError, encode
 from shared.contracts.job import Job
 from shared.contracts.subjects import token
+from shared.contracts.work import ExpandWork, WorkBase
 from shared.jetstream.connection import PUBLISH_SECONDS, broker_errors
 from shared.jetstream.topology import JOBS, JOBS_SUBJECT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from nats.aio.client import Client
+    from nats.aio.msg import Msg
     from nats.js import JetStreamContext
     from structlog.typing import FilteringBoundLogger
 
@@ -28,14 +31,31 @@ _WRONG_SEQUENCE: Final = 10071
 _PAGE: Final = 500
 _PAGE_SECONDS: Final = 5.0
 _DIRECT_GET: Final = f"$JS.API.DIRECT.GET.{JOBS}"
+#: A batch's key begins so; a job's is its id, which has no dot.
+BATCHES: Final = "batch."
+#: How long the marker of a removed record stays: live clients that were away learn of it, and a
+#: submission that comes again is known for what it is.
+MARKER_SECONDS: Final = 24 * 3600
+#: Header of a marker: the hash of the submission that the removed job began with.
+REQUEST: Final = "Stembus-Request"
 
 
 class Stored(NamedTuple):
-    """A record and the revision it has in the bucket; no job where it was deleted."""
+    """A job's record and the revision it has in the bucket; no job where it was removed."""
 
     job_id: str
     revision: int
     job: Job | None
+    #: Of a removed job that must not be made anew: the hash of its submission.
+    request: str = ""
+
+
+class StoredBatch(NamedTuple):
+    """The same of a batch."""
+
+    batch_id: str
+    revision: int
+    batch: Batch | None
 
 
 class ConflictError(Exception):
@@ -49,28 +69,36 @@ class _BatchRequest(msgspec.Struct, omit_defaults=True):
 
 
 class JobStore:
-    """Job records in a JetStream key-value bucket, read by direct get."""
+    """The records of jobs and batches in a JetStream key-value bucket, read by direct get."""
 
     def __init__(self, nc: Client, log: FilteringBoundLogger | None = None) -> None:
         self._nc = nc
         self._log = log
         self._js: JetStreamContext = nc.jetstream(timeout=PUBLISH_SECONDS)
-        self._decoder: Decoder[Job] = Decoder(Job)
+        self._jobs: Decoder[Job] = Decoder(Job)
+        self._batches: Decoder[Batch] = Decoder(Batch)
 
     async def load(self, job_id: str) -> Stored | None:
         """The newest record, or None if there never was one.  ConnectionError if unknown."""
-        subject = JOBS_SUBJECT + token(job_id)
-        try:
-            with broker_errors():
-                message = await self._js.get_last_msg(JOBS, subject, direct=True)
-        except nats.js.errors.NotFoundError:
+        message = await self._last(token(job_id))
+        if message is None:
             return None
-        job = self._decoder.decode(message.data) if message.data else None
-        return Stored(job_id, int(message.seq or 0), job)
+        return self._stored(job_id, int(message.seq or 0), message.data, message.headers)
 
-    async def get(self, job_id: str) -> Job | None:
-        """The job as it is now, or None if there is no such job."""
-        stored = await self.load(job_id)
+    async def load_batch(self, batch_id: str) -> StoredBatch | None:
+        """The same of a batch."""
+        message = await self._last(BATCHES + token(batch_id))
+        if message is None:
+            return None
+        batch = self._batches.decode(message.data) if message.data else None
+        return StoredBatch(batch_id, int(message.seq or 0), batch)
+
+    async def ordering(self, work: WorkBase) -> Job | Batch | None:
+        """The record that ``work`` was ordered for, as it is now; None if there is none."""
+        if isinstance(work, ExpandWork):
+            found = await self.load_batch(work.job_id)
+            return found.batch if found else None
+        stored = await self.load(work.job_id)
         return stored.job if stored else None
 
     async def write(self, job: Job, revision: int) -> int:
@@ -79,21 +107,24 @@ class JobStore:
         ``ConflictError`` if it has another one by now.  A write that took effect but whose
         confirmation was lost may be repeated: it is recognized.
         """
-        body = encode(job)
-        headers = {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(revision)}
-        try:
-            with broker_errors():
-                ack = await self._js.publish(JOBS_SUBJECT + token(job.id), body, headers=headers)
-        except nats.js.errors.APIError as exc:
-            if exc.err_code != _WRONG_SEQUENCE:
-                raise ConnectionError(str(exc)) from exc
-            stored = await self.load(job.id)
-            if stored is not None and stored.job is not None and encode(stored.job) == body:
-                return stored.revision
-            raise ConflictError(job.id) from exc
-        return int(ack.seq)
+        return await self._put(token(job.id), encode(job), revision, {})
 
-    async def scan(self, after: int = 0) -> AsyncIterator[Stored]:
+    async def write_batch(self, batch: Batch, revision: int) -> int:
+        """The same of a batch."""
+        return await self._put(BATCHES + token(batch.id), encode(batch), revision, {})
+
+    async def remove(self, job_id: str, revision: int, request: str = "") -> int:
+        """Replace the record by a marker that stays for a day; the marker's revision.
+
+        ``request``, if given, says which submission must not make the job anew meanwhile.
+        """
+        return await self._put(token(job_id), b"", revision, _marker(request))
+
+    async def remove_batch(self, batch_id: str, revision: int) -> int:
+        """The same of a batch."""
+        return await self._put(BATCHES + token(batch_id), b"", revision, _marker(""))
+
+    async def scan(self, after: int = 0) -> AsyncIterator[Stored | StoredBatch]:
         """Every record whose newest revision is higher than ``after``, by revision.
 
         Reads in pages straight from the bucket: no consumer, which a service may not create.
@@ -113,18 +144,57 @@ class JobStore:
                     headers = message.headers or {}
                     if "Status" in headers:
                         break
-                    revision = int(headers["Nats-Sequence"])
-                    job_id = headers["Nats-Subject"].removeprefix(JOBS_SUBJECT)
-                    after, full = revision, True
+                    after, full = int(headers["Nats-Sequence"]), True
+                    key = headers["Nats-Subject"].removeprefix(JOBS_SUBJECT)
                     try:
-                        job = self._decoder.decode(message.data) if message.data else None
+                        yield self.read(key, after, message.data, headers)
                     except UndecodableError as exc:
                         # One record of another version must not keep all others from being read.
                         if self._log is not None:
-                            self._log.error("undecodable record", job_id=job_id, reason=str(exc))
-                        continue
-                    yield Stored(job_id, revision, job)
+                            self._log.error("undecodable record", key=key, reason=str(exc))
                 if not full:
                     return
         finally:
             await subscription.unsubscribe()
+
+    def read(
+        self, key: str, revision: int, data: bytes, headers: Mapping[str, str] | None
+    ) -> Stored | StoredBatch:
+        """The record in a message of the bucket; ``UndecodableError`` if it can't be read."""
+        if key.startswith(BATCHES):
+            batch = self._batches.decode(data) if data else None
+            return StoredBatch(key.removeprefix(BATCHES), revision, batch)
+        return self._stored(key, revision, data, headers)
+
+    def _stored(
+        self, job_id: str, revision: int, data: bytes | None, headers: Mapping[str, str] | None
+    ) -> Stored:
+        if data:
+            return Stored(job_id, revision, self._jobs.decode(data))
+        return Stored(job_id, revision, None, (headers or {}).get(REQUEST, ""))
+
+    async def _last(self, key: str) -> Msg | None:
+        try:
+            with broker_errors():
+                return await self._js.get_last_msg(JOBS, JOBS_SUBJECT + key, direct=True)
+        except nats.js.errors.NotFoundError:
+            return None
+
+    async def _put(self, key: str, body: bytes, revision: int, more: dict[str, str]) -> int:
+        headers = {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(revision), **more}
+        try:
+            with broker_errors():
+                ack = await self._js.publish(JOBS_SUBJECT + key, body, headers=headers)
+        except nats.js.errors.APIError as exc:
+            if exc.err_code != _WRONG_SEQUENCE:
+                raise ConnectionError(str(exc)) from exc
+            last = await self._last(key)
+            if last is not None and (last.data or b"") == body:
+                return int(last.seq or 0)
+            raise ConflictError(key) from exc
+        return int(ack.seq)
+
+
+def _marker(request: str) -> dict[str, str]:
+    headers = {"KV-Operation": "DEL", "Nats-TTL": f"{MARKER_SECONDS}s"}
+    return headers | ({REQUEST: request} if request else {})

@@ -83,6 +83,8 @@ def streams(replicas: int) -> tuple[StreamConfig, ...]:
             max_msgs_per_subject=1,
             allow_direct=True,
             allow_rollup_hdrs=True,
+            # The marker of a removed job goes away by itself.
+            allow_msg_ttl=True,
             deny_delete=True,
             discard=DiscardPolicy.NEW,
             max_msg_size=MAX_MESSAGE_BYTES,
