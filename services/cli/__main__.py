@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
 from services.cli import commands
 from services.cli.config import HTTP_PORT, NATS_PORT, StackConfig, default_data
@@ -20,6 +21,8 @@ Data = Annotated[Path | None, typer.Option(help="The stack's data folder (defaul
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the web server; 0: any.")]
 NatsPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of the broker; 0: any.")]
 Server = Annotated[str | None, typer.Option(help="URL of a server; default: the local stack.")]
+Gateways = Annotated[int, typer.Option(min=1, max=16, help="Gateway processes.")]
+Downloaders = Annotated[int, typer.Option(min=1, max=16, help="Downloader processes.")]
 Separators = Annotated[int, typer.Option(min=1, max=64, help="Separator processes.")]
 Schedulers = Annotated[int, typer.Option(min=1, max=5, help="Schedulers: one acts, others wait.")]
 Models = Annotated[
@@ -31,8 +34,6 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id.")]
 def _config(
     data: Path | None,
     port: int = HTTP_PORT,
-    separators: int = 1,
-    schedulers: int = 1,
     models: Path | None = None,
     nats_port: int = 0,
 ) -> StackConfig:
@@ -40,8 +41,6 @@ def _config(
         data=data.expanduser().resolve() if data else default_data(),
         port=port,
         nats_port=nats_port,
-        separators=separators,
-        schedulers=schedulers,
         models=models.resolve() if models else None,
     )
 
@@ -51,13 +50,21 @@ def up(
     data: Data = None,
     port: Port = HTTP_PORT,
     nats_port: NatsPort = NATS_PORT,
-    separators: Separators = 1,
+    gateways: Gateways = 1,
     schedulers: Schedulers = 1,
+    downloaders: Downloaders = 1,
+    separators: Separators = 1,
     models: Models = None,
 ) -> None:
     """Run the whole stack on this machine; Ctrl-C stops it."""
     terminal = commands.Terminal()
-    config = _config(data, port, separators, schedulers, models, nats_port)
+    config = replace(
+        _config(data, port, models, nats_port),
+        gateways=gateways,
+        schedulers=schedulers,
+        downloaders=downloaders,
+        separators=separators,
+    )
     raise typer.Exit(commands.run(terminal, partial(commands.up, terminal, config)))
 
 

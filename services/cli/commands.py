@@ -92,7 +92,7 @@ async def up(terminal: Terminal, config: StackConfig) -> Exit:
     terminal.say("Starting…")
     try:
         async with Stack(config, terminal.say) as stack:
-            terminal.say(f"Stembus is at {stack.url}")
+            terminal.say(f"Stembus is at {' and '.join(stack.gateways)}")
             terminal.say(f"  broker {stack.nats_url} (look in with: nats sub '>')")
             terminal.say(f"  data   {config.data}")
             for name, url in stack.health.items():

@@ -25,8 +25,11 @@ class StackConfig(Struct, frozen=True, kw_only=True):
     port: int = HTTP_PORT
     #: The broker's port; 0 takes a free one, and so does a port that is taken.
     nats_port: int = NATS_PORT
-    separators: int = 1
+    #: How many of each service; of several schedulers one acts and the others stand by.
+    gateways: int = 1
     schedulers: int = 1
+    downloaders: int = 1
+    separators: int = 1
     #: Folder with model packages; beside the published models.
     models: Path | None = None
     #: Networks that URLs may lead into, beside those that the environment lists.

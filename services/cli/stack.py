@@ -61,10 +61,16 @@ class Stack:
         self._broker: Supervised | None = None
         self._services: list[Supervised] = []
         self._stopping = False
-        self.url = ""
         self.nats_url = ""
+        #: Where each gateway listens; ``url`` is that of the first.
+        self.gateways: list[str] = []
         #: Where each service shows /health, /ready and /metrics.
         self.health: dict[str, str] = {}
+
+    @property
+    def url(self) -> str:
+        """Where it is to be asked."""
+        return self.gateways[0]
 
     async def __aenter__(self) -> Self:
         try:
@@ -91,7 +97,6 @@ class Stack:
         if config.port not in {0, port}:
             raise StackError(f"port {config.port} is taken; choose another with --port")
         nats_port = broker.free_port(config.nats_port)
-        self.url = f"http://{LOCALHOST}:{port}"
         self.nats_url = f"nats://{LOCALHOST}:{nats_port}"
         conf = broker.write_config(config.data / "broker", nats_port)
         self._broker = self._supervised("broker", [broker.executable(), "-c", str(conf)], {})
@@ -110,26 +115,26 @@ class Stack:
     async def _start_services(self, port: int) -> None:
         config = self._config
         names = [
-            *(f"scheduler-{number}" for number in range(1, config.schedulers + 1)),
-            "gateway",
-            "downloader",
-            *(f"separator-{number}" for number in range(1, config.separators + 1)),
+            *_numbered("scheduler", config.schedulers),
+            *_numbered("gateway", config.gateways),
+            *_numbered("downloader", config.downloaders),
+            *_numbered("separator", config.separators),
         ]
         for name in names:
+            service = name.partition("-")[0]
             scratch = config.data / "scratch" / name
             scratch.mkdir(parents=True, exist_ok=True)
             health_port = broker.free_port()
             self.health[name] = f"http://{LOCALHOST}:{health_port}"
-            own = {
-                "STEMBUS_SCRATCH_DIR": str(scratch),
-                "STEMBUS_HEALTH_PORT": str(health_port),
-                "STEMBUS_HTTP_PORT": str(port),
-            }
-            module = f"services.{name.partition('-')[0]}"
+            own = {"STEMBUS_SCRATCH_DIR": str(scratch), "STEMBUS_HEALTH_PORT": str(health_port)}
+            if service == "gateway":
+                # The first gateway has the port that was asked for; any will do for the others.
+                http_port = broker.free_port() if self.gateways else port
+                self.gateways.append(f"http://{LOCALHOST}:{http_port}")
+                own["STEMBUS_HTTP_PORT"] = str(http_port)
             # No console script between us and the service: signals reach it directly.
-            self._services.append(
-                self._supervised(name, [sys.executable, "-m", module], self._environment() | own)
-            )
+            command = [sys.executable, "-m", f"services.{service}"]
+            self._services.append(self._supervised(name, command, self._environment() | own))
         await asyncio.gather(*(service.start() for service in self._services))
 
     def _environment(self) -> dict[str, str]:
@@ -165,7 +170,7 @@ class Stack:
 
     async def _until_ready(self) -> None:
         async with aiohttp.ClientSession() as session:
-            for url in (self.url, *self.health.values()):
+            for url in (*self.gateways, *self.health.values()):
                 while not await _is_ready(session, url):  # noqa: ASYNC110 - only asking tells
                     await asyncio.sleep(0.05)
 
@@ -178,6 +183,10 @@ class Stack:
         if self._broker is not None:
             await self._broker.stop(BROKER_GRACE)
         self._lock.close()
+
+
+def _numbered(service: str, count: int) -> list[str]:
+    return [f"{service}-{number}" for number in range(1, count + 1)]
 
 
 async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
