@@ -1,5 +1,6 @@
 # make demo   separate a short clip (or SONG=<path or URL>) into OUT and stop
 # make test   every test and every check
+# make bench  measure the control plane (BENCH=submit,growth: only these, and nothing is written)
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -9,8 +10,10 @@ SONG ?= docs/clip.mp3
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
+RIVALS := $(VENV)/.rivals
+BENCH ?=
 
-.PHONY: demo up test check unit acceptance format clean
+.PHONY: demo up test check unit acceptance bench format clean
 
 demo: $(READY)
 	$(BIN)/stembus separate "$(SONG)" --out "$(OUT)" --data "$(CURDIR)/data"
@@ -35,6 +38,10 @@ unit: $(TOOLS)
 acceptance: $(TOOLS)
 	$(BIN)/python -m pytest tests/acceptance
 
+# Some ten minutes, on a machine that has nothing else to do.
+bench: $(TOOLS) $(RIVALS)
+	$(BIN)/python -m tests.benchmarks $(or $(BENCH),--out docs/benchmarks)
+
 format: $(TOOLS)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -48,6 +55,11 @@ $(READY): pyproject.toml constraints.txt
 
 $(TOOLS): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# What the benchmarks compare with; no test needs it.
+$(RIVALS): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	touch $@
 
 clean:
