@@ -7,7 +7,9 @@ does not exist.  ``BlobStore`` is for event loops, ``BlockingBlobs`` for child p
 from __future__ import annotations
 
 import errno
-from contextlib import contextmanager
+import os
+import re
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Bytes read or written at once when a blob is streamed: bounds memory, keeps calls few.
 PIECE_BYTES: Final = 1 << 20
+#: What obstore calls a file in a local folder that is being written: the key's, and a number.
+_UNFINISHED: Final = re.compile(r"#\d+\Z")
 #: What a store raises for a key that is not there: obstore's own error, or (folders) Python's.
 MISSING: Final = (NotFoundError, FileNotFoundError)
 
@@ -60,11 +64,51 @@ def open_store(url: str) -> ObjectStore:
 
     S3's endpoint, region and credentials come from the usual ``AWS_*`` variables.
     """
-    if url.startswith("file://"):
-        folder = Path(url.removeprefix("file://"))
+    folder = _local_folder(url)
+    if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        return LocalStore(prefix=folder)
+        # A folder whose last file went goes too: there is one for each song that ever was.
+        return LocalStore(prefix=folder, automatic_cleanup=True)
     return from_url(url)
+
+
+def _local_folder(url: str) -> Path | None:
+    return Path(url.removeprefix("file://")) if url.startswith("file://") else None
+
+
+def free_bytes(blobs_url: str) -> int | None:
+    """Bytes that may still be written to a local store; None for any other, which may tell nobody.
+
+    Asks the operating system: call it in a thread where the folder may lie on the network.
+    """
+    folder = _local_folder(blobs_url)
+    return None if folder is None else free_bytes_of(folder)
+
+
+def free_bytes_of(folder: Path) -> int | None:
+    """Bytes that may still be written below ``folder``; None where that can't be told."""
+    # Nothing may have been stored yet: then the disk is that of the folder it will lie in.
+    there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    try:
+        found = os.statvfs(there)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
+
+
+def sweep_unfinished(blobs_url: str, before: datetime) -> int:
+    """Remove what killed processes were writing to a local store; how many files that were.
+
+    They bear no key, so nobody would find them.  S3 has lifecycle rules for its own.
+    """
+    folder = _local_folder(blobs_url)
+    removed = 0
+    for path in folder.rglob("*#*") if folder is not None else ():
+        with suppress(OSError):  # somebody else was quicker
+            if _UNFINISHED.search(path.name) and path.stat().st_mtime < before.timestamp():
+                path.unlink()
+                removed += 1
+    return removed
 
 
 class BlobStore:
@@ -133,6 +177,24 @@ class BlobStore:
         keys = [info.key async for info in self.under(prefix)]
         await self.delete(keys)
         return len(keys)
+
+    async def delete_untouched(self, prefix: str, before: datetime, *, first: str = "") -> int:
+        """The same, unless something there was stored or touched at or after ``before``.
+
+        ``first`` is the key that makes the whole valid: it goes first, so that what is left of a
+        removal that broke off can't be taken for something whole.  Whoever finds a whole and
+        means to use it touches it (see ``touch``) and then looks again.
+        """
+        found = [info async for info in self.under(prefix)]
+        if any(info.modified >= before for info in found):
+            return 0
+        keys = sorted((info.key for info in found), key=lambda key: (key != first, key))
+        await self.delete(keys)
+        return len(keys)
+
+    async def touch(self, key: str) -> None:
+        """Store a small blob again as it is: by its age it is known whether it is in use."""
+        await self.put(key, await self.get(key))
 
 
 class BlockingBlobs:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from shared.contracts.facts import Fact
     from shared.contracts.live import Tick
     from shared.contracts.work import Stage
+    from shared.errors import Code
     from shared.service import Part, Resources
 
 
@@ -46,7 +47,7 @@ class Hosted:
         await self._host.run(stopping, grace=self._grace)
 
 
-async def hire(
+async def hire(  # noqa: PLR0913 - all by keyword, from wiring alone
     resources: Resources,
     stack: AsyncExitStack,
     *,
@@ -56,10 +57,12 @@ async def hire(
     slots: int,
     grace: float,
     about: Callable[[Beat], Beat] = lambda beat: beat,
+    ailment: Callable[[], Code | None] = lambda: None,
 ) -> Sequence[Part]:
     """The parts that take a stage's work: the host, and the heartbeat.
 
-    ``about`` adds to the heartbeat what only this service can tell.
+    ``about`` adds to the heartbeat what only this service can tell.  While there is an
+    ``ailment`` no new work is taken, and the heartbeat says why; what is at work goes on.
     """
     nc, log, telemetry = resources.nc, resources.log, resources.telemetry
 
@@ -93,10 +96,20 @@ async def hire(
         telemetry=telemetry,
         log=log,
         slots=slots,
+        may_take=lambda: ailment() is None,
     )
     telemetry.gauge(f"{stage}_slots_busy", f"Slots at work on {stage}", lambda: host.busy)
 
     def describe() -> Beat:
-        return about(Beat(worker=resources.instance, stage=stage, slots=slots, busy=host.busy))
+        ails = ailment()
+        return about(
+            Beat(
+                worker=resources.instance,
+                stage=stage,
+                slots=slots if ails is None else 0,
+                busy=host.busy,
+                ailment=ails,
+            )
+        )
 
     return [Hosted(host, grace), Heart(describe, beat)]

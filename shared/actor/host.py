@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 from shared.contracts.codec import Decoder, UndecodableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -35,7 +35,8 @@ IN_PROGRESS_SECONDS: Final = 10.0
 #: it comes again after this long, and is dropped after this many times.
 UNDECODABLE_SECONDS: Final = 30.0
 UNDECODABLE_DELIVERIES: Final = 20
-#: Pause after the broker could not be asked, and before a message that failed comes again.
+#: Pause after the broker could not be asked, before a message that failed comes again, and
+#: between two looks whether messages may be taken.
 PAUSE_SECONDS: Final = 1.0
 
 
@@ -64,7 +65,12 @@ class Host(Generic[M, W]):
         slots: int = 1,
         batch: int = 1,
         in_progress_seconds: float = IN_PROGRESS_SECONDS,
+        may_take: Callable[[], bool] = lambda: True,
     ) -> None:
+        """``may_take``: whether new messages may be begun; those at work go on whatever it says.
+
+        It is asked before each fetch, and must not wait.
+        """
         self._mailbox = mailbox
         self._decoder = decoder
         self._actor = actor
@@ -74,6 +80,7 @@ class Host(Generic[M, W]):
         self._slots = slots
         self._batch = batch
         self._in_progress_seconds = in_progress_seconds
+        self._may_take = may_take
         self._running: set[asyncio.Task[None]] = set()
         #: One turn a slot: an injected message takes its turn among those of the mailbox.
         self._turns = asyncio.Semaphore(slots)
@@ -90,6 +97,9 @@ class Host(Generic[M, W]):
             while not stopping.is_set():
                 if len(self._running) >= self._slots:
                     await asyncio.wait({stop, *self._running}, return_when=asyncio.FIRST_COMPLETED)
+                    continue
+                if not self._may_take():
+                    await asyncio.wait({stop}, timeout=PAUSE_SECONDS)
                     continue
                 if deliveries := await self._fetch(stopping):
                     task = asyncio.create_task(self._handle_all(deliveries, stopping))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
+from shared.contracts.codec import UndecodableError
 from shared.contracts.facts import Failed
 from shared.contracts.live import Activity, Tick
 from shared.contracts.problem import Problem
@@ -85,13 +86,24 @@ class Worker(Generic[W]):
         self._asking: set[asyncio.Task[None]] = set()
 
     async def receive(self, message: W, *, deliveries: int) -> Sequence[Fact]:
-        """Perform the work, if it is still wanted; the fact to tell, if any."""
+        """Perform the work, if it is still wanted; the fact to tell, if any.
+
+        Nobody waits for a fact of unasked work: where that fails for want of something that may
+        come back, it comes again, and where it does so too often it is let go.
+        """
+        unasked = isinstance(message, UNASKED)
         if deliveries > self._max_deliveries:
+            if unasked:
+                return ()
             detail = f"handed out {deliveries - 1} times without an end"
             return (self._failed(message, TerminalError(Code.WORKER_POISON, detail), 0.0),)
         if not await self._wanted(message):
             return ()
         fact = await self._performed(message)
+        if unasked and isinstance(fact, Failed):
+            if fact.problem.retryable:
+                raise RetryableError(fact.problem.code, fact.problem.detail)
+            return ()
         return () if fact is None else (fact,)
 
     async def _performed(self, message: W) -> Fact | None:
@@ -141,7 +153,7 @@ class Worker(Generic[W]):
                 asking.add_done_callback(self._asking.discard)
 
     async def _stop_unwanted(self, work: W, task: asyncio.Task[Fact | None]) -> None:
-        with suppress(ConnectionError):  # the watch asks again
+        with suppress(ConnectionError, UndecodableError):  # the watch asks again
             if not await self._wanted(work) and task in self._running:
                 self._call_off(task)
 
@@ -179,7 +191,8 @@ class Worker(Generic[W]):
     async def _watch(self, work: W, task: asyncio.Task[Fact | None]) -> None:
         while True:
             await asyncio.sleep(WANTED_SECONDS)
-            with suppress(ConnectionError):
+            # A record that can't be read, for whatever reason, stops nothing; it is read again.
+            with suppress(ConnectionError, UndecodableError):
                 if not await self._wanted(work):
                     self._call_off(task)
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,9 +18,11 @@ from shared.blobs import (
     BlobStore,
     BlockingBlobs,
     chunk_key,
+    free_bytes,
     open_store,
     peaks_key,
     stem_key,
+    sweep_unfinished,
     track_audio_key,
     track_original_key,
     track_prefix,
@@ -23,6 +31,7 @@ from shared.blobs import (
     upload_note_key,
     work_prefix,
 )
+from shared.child import ROOT
 from shared.errors import Code, RetryableError, StembusError, TerminalError
 
 if TYPE_CHECKING:
@@ -175,6 +184,111 @@ async def test_what_is_gone_already_can_be_deleted(store: BlobStore) -> None:
     await store.put("a", b"")
     await store.delete(["a", "b", "a"])
     assert await store.info("a") is None
+
+
+async def test_what_nobody_touched_goes_and_its_folder_with_it(
+    store: BlobStore, folder: Path
+) -> None:
+    for key in ("tracks/t/audio.f32", "tracks/t/original.mp3", "tracks/t2/audio.f32"):
+        await store.put(key, b"x")
+    soon = datetime.now(UTC) + timedelta(seconds=60)
+    assert await store.delete_untouched(track_prefix("t"), soon) == 2
+    assert files(folder) == ["tracks/t2/audio.f32"]
+    assert not (folder / "tracks/t").exists()
+    assert await store.delete_untouched(track_prefix("t"), soon) == 0
+
+
+async def test_one_touched_blob_keeps_all_that_belongs_to_it(
+    store: BlobStore, folder: Path
+) -> None:
+    for key in (track_audio_key("t"), track_record_key("t")):
+        await store.put(key, b"x")
+        os.utime(folder / key, (0, 0))
+    then = datetime.now(UTC) - timedelta(seconds=60)
+    await store.touch(track_record_key("t"))
+    assert await store.delete_untouched(track_prefix("t"), then) == 0
+    assert await store.get(track_record_key("t")) == b"x"
+    assert len(files(folder)) == 2
+
+
+async def test_a_removal_that_breaks_off_has_removed_what_makes_it_whole(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = BlobStore(open_store(folder.as_uri()))
+    for key in (track_audio_key("t"), track_original_key("t", "mp3"), track_record_key("t")):
+        await store.put(key, b"x")
+    asked: list[str] = []
+
+    async def broken(keys: list[str]) -> None:
+        asked.extend(keys)
+        raise RetryableError(Code.STORAGE_UNAVAILABLE)
+
+    monkeypatch.setattr(store, "delete", broken)
+    soon = datetime.now(UTC) + timedelta(seconds=60)
+    with pytest.raises(RetryableError):
+        await store.delete_untouched(track_prefix("t"), soon, first=track_record_key("t"))
+    assert asked[0] == track_record_key("t")
+    assert len(asked) == 3
+
+
+async def test_putting_and_deleting_side_by_side_lose_nothing(store: BlobStore) -> None:
+    """An empty folder goes with its last file, and may be just what another file needs."""
+
+    async def come_and_go(number: int) -> None:
+        for _ in range(50):
+            await store.put(f"a/b/{number}", b"x")
+            await store.delete([f"a/b/{number}"])
+
+    await asyncio.gather(*map(come_and_go, range(4)))
+    await store.put("a/b/kept", b"x")
+    assert await keys(store, "a") == ["a/b/kept"]
+
+
+async def test_what_a_killed_process_was_writing_goes_when_it_is_old(
+    store: BlobStore, folder: Path
+) -> None:
+    await store.put("tracks/t/audio.f32", b"x")
+    for name in ("audio.f32#1", "audio.f32#23", "audio.f32#mine"):
+        (folder / "tracks/t" / name).write_bytes(b"half")
+    url, now = folder.as_uri(), datetime.now(UTC)
+    assert sweep_unfinished(url, now - timedelta(seconds=60)) == 0
+    assert sweep_unfinished(url, now + timedelta(seconds=60)) == 2
+    assert files(folder) == ["tracks/t/audio.f32", "tracks/t/audio.f32#mine"]
+    assert sweep_unfinished("s3://bucket/prefix", now) == 0
+
+
+def test_what_a_stream_leaves_is_what_is_swept(folder: Path) -> None:
+    """The name that obstore gives to a file in the making is its own business: see that we know."""
+    code = (
+        "import asyncio, os, sys\n"
+        "from shared.blobs import BlobStore, open_store\n"
+        "async def dying():\n"
+        "    yield b'x' * 20_000_000\n"
+        "    os._exit(9)\n"
+        "store = BlobStore(open_store(sys.argv[1]))\n"
+        "asyncio.run(store.put_stream('tracks/t/audio.f32', dying()))\n"
+    )
+    died = subprocess.run([sys.executable, "-c", code, folder.as_uri()], cwd=ROOT, check=False)
+    assert died.returncode == 9
+    assert len(files(folder)) == 1
+    assert sweep_unfinished(folder.as_uri(), datetime.now(UTC) + timedelta(seconds=60)) == 1
+    assert files(folder) == []
+
+
+def test_a_local_store_tells_how_much_room_there_is(folder: Path) -> None:
+    free = free_bytes(folder.as_uri())
+    found = os.statvfs(folder.parent)
+    assert free is not None
+    assert 0 < free <= found.f_blocks * found.f_frsize
+    assert free_bytes("s3://bucket/prefix") is None
+
+
+def test_room_that_can_t_be_measured_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: object) -> object:
+        raise OSError(errno.EIO, "no answer")
+
+    monkeypatch.setattr(os, "statvfs", refused)
+    assert free_bytes("file:///") is None
 
 
 async def test_a_folder_that_refuses_is_unavailable(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from shared.contracts.work import StopOrder
 from tests.support.memory import MemoryMailbox, MemorySpeaker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from structlog.testing import LogCapture
     from structlog.typing import FilteringBoundLogger
@@ -71,6 +71,7 @@ class Bench:
         batch: int = 1,
         grace: float = 5.0,
         in_progress_seconds: float = 10.0,
+        may_take: Callable[[], bool] = lambda: True,
     ) -> Host[StopOrder, str]:
         host: Host[StopOrder, str] = Host(
             mailbox=self.mailbox,
@@ -82,6 +83,7 @@ class Bench:
             slots=slots,
             batch=batch,
             in_progress_seconds=in_progress_seconds,
+            may_take=may_take,
         )
         self._running = asyncio.create_task(host.run(self.stopping, grace=grace))
         return host
@@ -283,6 +285,52 @@ async def test_what_waits_its_turn_in_a_batch_is_kept_alive_too(bench: Bench) ->
     bench.put("a", "b")
     bench.run(batch=2, in_progress_seconds=0.01)
     assert {("in_progress", "a.a"), ("in_progress", "a.b")} == set(await bench.settled(4))
+
+
+async def test_nothing_is_begun_while_nothing_may_be_taken_and_then_it_is(bench: Bench) -> None:
+    allowed: list[bool] = []
+    asked = asyncio.Event()
+
+    def may_take() -> bool:
+        asked.set()
+        return bool(allowed)
+
+    bench.put("a")
+    bench.run(slots=2, may_take=may_take)
+    for _ in range(3):
+        asked.clear()
+        await asyncio.wait_for(asked.wait(), 5)
+    assert (bench.actor.received, bench.mailbox.settled) == ([], [])
+    allowed.append(True)
+    assert await bench.settled(1) == [("ack", "a.a")]
+
+
+async def test_what_is_at_work_goes_on_while_nothing_may_be_taken(bench: Bench) -> None:
+    allowed = [True]
+    bench.actor.free.clear()
+    bench.put("a")
+    bench.run(slots=2, may_take=lambda: bool(allowed))
+    await asyncio.wait_for(bench.actor.started.wait(), 5)
+    allowed.clear()
+    bench.put("b")
+    bench.actor.free.set()
+    assert (await bench.settled(1))[0] == ("ack", "a.a")
+    await bench.stop()
+
+
+async def test_a_host_that_takes_nothing_stops_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_module, "PAUSE_SECONDS", 60.0)
+    asked = asyncio.Event()
+
+    def may_take() -> bool:
+        asked.set()
+        return False
+
+    bench.run(may_take=may_take)
+    await asyncio.wait_for(asked.wait(), 5)
+    await bench.stop()
 
 
 async def test_a_broker_that_is_away_is_asked_again(bench: Bench, log_lines: LogCapture) -> None:

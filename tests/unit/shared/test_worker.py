@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
@@ -13,37 +14,100 @@ from shared.actor import beat as beat_module
 from shared.actor import worker as worker_module
 from shared.actor.beat import Heart
 from shared.actor.worker import MAX_DELIVERIES, Worker
-from shared.contracts.commands import CancelJob
-from shared.contracts.facts import Failed
+from shared.contracts.audio import Metadata, Track
+from shared.contracts.batch import Batch, BatchStatus
+from shared.contracts.codec import UndecodableError
+from shared.contracts.facts import Downloaded, Expanded, Failed
+from shared.contracts.job import Job, Status
 from shared.contracts.live import Activity, Beat, Tick
 from shared.contracts.problem import Problem
+from shared.contracts.request import Options, Source, Terms
+from shared.contracts.unit import Unit, UnitState
 from shared.contracts.work import (
+    UNIT_PLAYLIST,
     UNIT_SOURCE,
     DownloadWork,
-    SeparateWork,
+    ExpandWork,
+    RemoveWork,
     Stage,
     SweepWork,
     WorkBase,
 )
 from shared.errors import Code, RetryableError, TerminalError
-from tests.support.jobs import (
-    JOB,
-    broken,
-    cancelled,
-    completed,
-    downloaded,
-    downloading,
-    live,
-    pending,
-    separated,
-    separating,
-)
-from tests.support.memory import MemoryStore
 
 if TYPE_CHECKING:
     from shared.actor.worker import Report
     from shared.contracts.facts import Fact
-    from shared.contracts.job import Job
+
+NOW = datetime(2026, 5, 4, tzinfo=UTC)
+JOB = "j1"
+WORK = DownloadWork(job_id=JOB, source=Source(url="https://example.org/a"))
+EXPAND = ExpandWork(job_id="b1", playlist="https://example.org/list", limit=5)
+SWEEP = SweepWork(job_id=JOB, attempt=1)
+REMOVE = RemoveWork(job_id=JOB, before=NOW, track="t1")
+DOWNLOADED = Downloaded(
+    job_id=JOB,
+    stage=Stage.DOWNLOAD,
+    unit=UNIT_SOURCE,
+    attempt=1,
+    track=Track(id="t1", frames=1, mean=0.0, std=0.0),
+    metadata=Metadata(),
+)
+EXPANDED = Expanded(job_id="b1", stage=Stage.DOWNLOAD, unit=UNIT_PLAYLIST, attempt=1, entries=())
+
+
+def job(status: Status, unit: Unit | None = None, **more: Any) -> Job:  # noqa: ANN401 - fields of a job
+    return Job(
+        id=JOB,
+        source=WORK.source,
+        options=Options(),
+        status=status,
+        created_at=NOW,
+        updated_at=NOW,
+        units={UNIT_SOURCE: unit} if unit else {},
+        **more,
+    )
+
+
+def ordered(attempt: int = 1) -> Job:
+    return job(Status.PROCESSING, Unit(UnitState.ORDERED, attempt))
+
+
+def batch(status: BatchStatus, unit: Unit | None) -> Batch:
+    return Batch(
+        id="b1",
+        status=status,
+        options=Options(),
+        terms=Terms(),
+        created_at=NOW,
+        updated_at=NOW,
+        playlist=EXPAND.playlist,
+        unit=unit,
+    )
+
+
+PENDING = job(Status.PENDING)
+CANCELLED = job(Status.CANCELLED, Unit(UnitState.ORDERED, 1))
+COMPLETED = job(Status.COMPLETED, Unit(UnitState.DONE, 1))
+DONE_ALREADY = job(Status.PROCESSING, Unit(UnitState.DONE, 1))
+EXPANDING = batch(BatchStatus.EXPANDING, Unit(UnitState.ORDERED, 1))
+
+
+class Book:
+    """The record that work is ordered for, as a test writes it."""
+
+    def __init__(self, record: Job | Batch | None) -> None:
+        self.record = record
+        self.asked: list[WorkBase] = []
+        self.read = asyncio.Event()
+        self.failing: Exception | None = None
+
+    async def ordering(self, work: WorkBase) -> Job | Batch | None:
+        self.asked.append(work)
+        self.read.set()
+        if self.failing:
+            raise self.failing
+        return self.record
 
 
 class Hands:
@@ -88,78 +152,116 @@ class Ear:
             raise self.fail
 
 
-def order_of(job: Job) -> DownloadWork | SeparateWork:
-    order = job.outbox[0]
-    assert isinstance(order, (DownloadWork, SeparateWork))
-    return order
-
-
-def worker_of(hands: Hands, job: Job | None, ear: Ear | None = None) -> Worker[WorkBase]:
-    store = MemoryStore(job) if job else MemoryStore()
-    return Worker(worker_id="w1", performer=hands, jobs=store, tick=ear or Ear())
-
-
-SWEEP = SweepWork(job_id=JOB, attempt=1)
+def worker_of(
+    hands: Hands, record: Job | Batch | Book | None, ear: Ear | None = None
+) -> Worker[WorkBase]:
+    book = record if isinstance(record, Book) else Book(record)
+    return Worker(worker_id="w1", performer=hands, records=book, tick=ear or Ear())
 
 
 async def test_wanted_work_becomes_a_fact_that_says_who_and_how_long() -> None:
-    hands = Hands(downloaded())
-    worker = worker_of(hands, downloading())
-    (fact,) = await worker.receive(order_of(downloading()), deliveries=1)
-    assert fact == replace(downloaded(), worker="w1", elapsed=fact.elapsed)
+    hands = Hands(DOWNLOADED)
+    worker = worker_of(hands, ordered())
+    (fact,) = await worker.receive(WORK, deliveries=1)
+    assert fact == replace(DOWNLOADED, worker="w1", elapsed=fact.elapsed)
     assert fact.elapsed > 0
-    assert [order_of(downloading())] == hands.performed
+    assert hands.performed == [WORK]
 
 
 async def test_a_time_that_the_performer_measured_is_kept() -> None:
-    hands = Hands(replace(downloaded(), elapsed=7.0))
-    (fact,) = await worker_of(hands, downloading()).receive(order_of(downloading()), deliveries=1)
+    hands = Hands(replace(DOWNLOADED, elapsed=7.0))
+    (fact,) = await worker_of(hands, ordered()).receive(WORK, deliveries=1)
     assert fact.elapsed == 7.0
 
 
 @pytest.mark.parametrize(
     "job",
     [
-        cancelled(),
-        broken(),
-        completed(),
-        live(downloading(), downloaded()),
+        CANCELLED,
+        job(Status.FAILED, Unit(UnitState.DONE, 1)),
+        COMPLETED,
+        DONE_ALREADY,
     ],
     ids=["cancelled", "failed", "completed", "done already"],
 )
 async def test_work_that_nobody_wants_is_dropped(job: Job | None) -> None:
-    hands = Hands(downloaded())
-    assert await worker_of(hands, job).receive(order_of(downloading()), deliveries=1) == ()
+    hands = Hands(DOWNLOADED)
+    assert await worker_of(hands, job).receive(WORK, deliveries=1) == ()
     assert hands.performed == []
 
 
 async def test_work_of_an_older_attempt_is_dropped() -> None:
-    hands = Hands(downloaded())
-    work = replace(order_of(downloading()), attempt=0)
-    assert await worker_of(hands, downloading()).receive(work, deliveries=1) == ()
+    hands = Hands(DOWNLOADED)
+    work = replace(WORK, attempt=0)
+    assert await worker_of(hands, ordered()).receive(work, deliveries=1) == ()
     assert hands.performed == []
 
 
 @pytest.mark.parametrize(
     ("job", "attempt"),
-    [(None, 1), (pending(), 1), (downloading(), 2), (downloading(), 9)],
+    [(None, 1), (PENDING, 1), (ordered(), 2), (ordered(), 9)],
     ids=["no record", "not started", "one behind", "far behind"],
 )
 async def test_a_record_that_is_older_than_the_order_is_read_again(
     job: Job | None, attempt: int
 ) -> None:
-    hands = Hands(downloaded())
-    work = replace(order_of(downloading()), attempt=attempt)
+    hands = Hands(DOWNLOADED)
+    work = replace(WORK, attempt=attempt)
     with pytest.raises(ConnectionError, match="no word yet"):
         await worker_of(hands, job).receive(work, deliveries=1)
     assert hands.performed == []
 
 
-@pytest.mark.parametrize("job", [None, cancelled(), completed()], ids=["gone", "cancelled", "done"])
-async def test_a_sweep_is_always_wanted_and_no_fact_follows(job: Job | None) -> None:
+@pytest.mark.parametrize("work", [SWEEP, REMOVE], ids=["sweep", "remove"])
+@pytest.mark.parametrize("record", [None, CANCELLED, COMPLETED], ids=["gone", "cancelled", "done"])
+async def test_unasked_work_is_always_wanted_and_no_fact_follows(
+    work: WorkBase, record: Job | None
+) -> None:
     hands = Hands(None)
-    assert await worker_of(hands, job).receive(SWEEP, deliveries=1) == ()
-    assert hands.performed == [SWEEP]
+    assert await worker_of(hands, record).receive(work, deliveries=1) == ()
+    assert hands.performed == [work]
+
+
+@pytest.mark.parametrize("work", [SWEEP, REMOVE], ids=["sweep", "remove"])
+async def test_unasked_work_that_fails_comes_again_but_not_for_ever(work: WorkBase) -> None:
+    hands = Hands(RetryableError(Code.STORAGE_UNAVAILABLE), TerminalError(Code.INTERNAL))
+    worker = worker_of(hands, None)
+    with pytest.raises(RetryableError):
+        await worker.receive(work, deliveries=1)
+    assert await worker.receive(work, deliveries=2) == ()
+    assert await worker.receive(work, deliveries=MAX_DELIVERIES + 1) == ()
+    assert hands.performed == [work, work]
+
+
+async def test_a_playlist_is_read_for_a_batch() -> None:
+    hands = Hands(EXPANDED)
+    (fact,) = await worker_of(hands, EXPANDING).receive(EXPAND, deliveries=1)
+    assert fact == replace(EXPANDED, worker="w1", elapsed=fact.elapsed)
+    assert hands.performed == [EXPAND]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        batch(BatchStatus.CANCELLED, Unit(UnitState.ORDERED, 1)),
+        batch(BatchStatus.EXPANDED, Unit(UnitState.DONE, 1)),
+        batch(BatchStatus.EXPANDING, Unit(UnitState.ORDERED, 2)),
+        batch(BatchStatus.EXPANDING, Unit(UnitState.WAITING, 1)),
+    ],
+    ids=["cancelled", "done", "ordered anew", "waiting"],
+)
+async def test_a_playlist_that_nobody_waits_for_is_not_read(record: Batch) -> None:
+    hands = Hands(EXPANDED)
+    assert await worker_of(hands, record).receive(EXPAND, deliveries=1) == ()
+    assert hands.performed == []
+
+
+@pytest.mark.parametrize("record", [None, batch(BatchStatus.EXPANDING, None)])
+async def test_a_batch_s_record_that_is_older_than_the_order_is_read_again(
+    record: Batch | None,
+) -> None:
+    with pytest.raises(ConnectionError, match="no word yet"):
+        await worker_of(Hands(EXPANDED), record).receive(EXPAND, deliveries=1)
 
 
 @pytest.mark.parametrize(
@@ -170,10 +272,10 @@ async def test_a_sweep_is_always_wanted_and_no_fact_follows(job: Job | None) -> 
     ],
 )
 async def test_a_failure_becomes_a_fact(error: TerminalError | RetryableError) -> None:
-    worker = worker_of(Hands(error), separating())
-    (fact,) = await worker.receive(order_of(separating()), deliveries=1)
+    worker = worker_of(Hands(error), ordered())
+    (fact,) = await worker.receive(WORK, deliveries=1)
     assert isinstance(fact, Failed)
-    assert (JOB, Stage.SEPARATE, "0", 1, "w1", Problem.of(error)) == (
+    assert (JOB, Stage.DOWNLOAD, UNIT_SOURCE, 1, "w1", Problem.of(error)) == (
         fact.job_id,
         fact.stage,
         fact.unit,
@@ -181,6 +283,15 @@ async def test_a_failure_becomes_a_fact(error: TerminalError | RetryableError) -
         fact.worker,
         fact.problem,
     )
+
+
+@pytest.mark.parametrize("site", [None, "Youtube"])
+async def test_a_failure_says_which_site_it_was(site: str | None) -> None:
+    error = RetryableError(Code.SOURCE_RATE_LIMITED)
+    error.site = site
+    (fact,) = await worker_of(Hands(error), ordered()).receive(WORK, deliveries=1)
+    assert isinstance(fact, Failed)
+    assert fact.site == site
 
 
 @pytest.mark.parametrize(
@@ -192,16 +303,16 @@ async def test_a_failure_becomes_a_fact(error: TerminalError | RetryableError) -
     ],
 )
 async def test_what_the_system_refuses_becomes_a_fact(number: int, code: Code) -> None:
-    worker = worker_of(Hands(OSError(number, "refused")), downloading())
-    (fact,) = await worker.receive(order_of(downloading()), deliveries=1)
+    worker = worker_of(Hands(OSError(number, "refused")), ordered())
+    (fact,) = await worker.receive(WORK, deliveries=1)
     assert isinstance(fact, Failed)
     assert (code, True) == (fact.problem.code, fact.problem.retryable)
 
 
 async def test_a_bug_is_the_host_s_to_handle() -> None:
-    worker = worker_of(Hands(KeyError("bug")), downloading())
+    worker = worker_of(Hands(KeyError("bug")), ordered())
     with pytest.raises(KeyError):
-        await worker.receive(order_of(downloading()), deliveries=1)
+        await worker.receive(WORK, deliveries=1)
 
 
 @pytest.mark.parametrize(
@@ -211,34 +322,87 @@ async def test_a_bug_is_the_host_s_to_handle() -> None:
 async def test_work_that_was_handed_out_too_often_is_refused(
     deliveries: int, *, poison: bool
 ) -> None:
-    hands = Hands(downloaded())
-    worker = worker_of(hands, downloading())
-    (fact,) = await worker.receive(order_of(downloading()), deliveries=deliveries)
+    hands = Hands(DOWNLOADED)
+    worker = worker_of(hands, ordered())
+    (fact,) = await worker.receive(WORK, deliveries=deliveries)
     assert poison == isinstance(fact, Failed)
     assert poison == (not hands.performed)
     if isinstance(fact, Failed):
         assert (fact.problem.code, fact.problem.retryable) == (Code.WORKER_POISON, False)
 
 
-async def test_stopping_a_job_ends_its_work_without_a_fact_and_no_other_s() -> None:
-    hands = Hands(separated())
+@pytest.mark.parametrize(
+    ("work", "record", "after"),
+    [
+        (WORK, ordered(), CANCELLED),
+        (WORK, ordered(), ordered(2)),
+        (EXPAND, EXPANDING, batch(BatchStatus.CANCELLED, EXPANDING.unit)),
+    ],
+    ids=["job cancelled", "ordered anew", "batch cancelled"],
+)
+async def test_stopping_ends_unwanted_work_without_a_fact_and_no_other_s(
+    work: WorkBase, record: Job | Batch, after: Job | Batch
+) -> None:
+    hands, book = Hands(DOWNLOADED), Book(record)
     hands.free.clear()
-    worker = worker_of(hands, separating())
-    running = asyncio.create_task(worker.receive(order_of(separating()), deliveries=1))
+    worker = worker_of(hands, book)
+    running = asyncio.create_task(worker.receive(work, deliveries=1))
     await hands.started.wait()
+    book.record = after
     worker.stop("another")
     await asyncio.sleep(0)
     assert hands.cancelled == 0
-    worker.stop(JOB)
-    assert await asyncio.wait_for(running, 5) == ()
+    worker.stop(work.job_id)
+    # Well before the watch would look.
+    assert await asyncio.wait_for(running, 2) == ()
     assert hands.cancelled == 1
+
+
+async def test_a_stop_that_comes_late_does_not_end_work_that_was_ordered_again() -> None:
+    hands, book = Hands(replace(DOWNLOADED, attempt=2)), Book(ordered(2))
+    hands.free.clear()
+    worker = worker_of(hands, book)
+    running = asyncio.create_task(worker.receive(replace(WORK, attempt=2), deliveries=1))
+    await hands.started.wait()
+    book.read.clear()
+    worker.stop(JOB)
+    await asyncio.wait_for(book.read.wait(), 5)
+    await asyncio.sleep(0)
+    hands.free.set()
+    (fact,) = await asyncio.wait_for(running, 5)
+    assert (fact.attempt, hands.cancelled) == (2, 0)
+
+
+@pytest.mark.parametrize("failing", [ConnectionError("away"), UndecodableError("of tomorrow")])
+async def test_a_stop_whose_record_can_t_be_read_is_left_to_the_watch(
+    monkeypatch: pytest.MonkeyPatch, failing: Exception
+) -> None:
+    monkeypatch.setattr(worker_module, "WANTED_SECONDS", 0.05)
+    sounds: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: sounds.append(context))
+    hands, book = Hands(DOWNLOADED), Book(ordered())
+    hands.free.clear()
+    worker = worker_of(hands, book)
+    running = asyncio.create_task(worker.receive(WORK, deliveries=1))
+    await hands.started.wait()
+    book.record, book.failing = CANCELLED, failing
+    book.read.clear()
+    worker.stop(JOB)
+    await asyncio.wait_for(book.read.wait(), 5)
+    # The watch meets the same, and looks again.
+    book.read.clear()
+    await asyncio.wait_for(book.read.wait(), 5)
+    assert not running.done()
+    book.failing = None
+    assert await asyncio.wait_for(running, 5) == ()
+    assert (hands.cancelled, sounds) == (1, [])
 
 
 async def test_a_stop_order_does_not_end_the_sweep_that_it_brought() -> None:
     """A second cancel says both again, and the sweep is not stored twice."""
     hands = Hands(None)
     hands.free.clear()
-    worker = worker_of(hands, cancelled())
+    worker = worker_of(hands, CANCELLED)
     running = asyncio.create_task(worker.receive(SWEEP, deliveries=1))
     await hands.started.wait()
     worker.stop(JOB)
@@ -252,39 +416,35 @@ async def test_work_that_is_not_wanted_any_more_stops_although_the_order_got_los
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(worker_module, "WANTED_SECONDS", 0.01)
-    hands, store = Hands(downloaded()), MemoryStore(downloading())
+    hands, book = Hands(DOWNLOADED), Book(ordered())
     hands.free.clear()
-    worker = Worker(worker_id="w1", performer=hands, jobs=store, tick=Ear())
-    running = asyncio.create_task(worker.receive(order_of(downloading()), deliveries=1))
+    worker = worker_of(hands, book)
+    running = asyncio.create_task(worker.receive(WORK, deliveries=1))
     await hands.started.wait()
-    store.put(live(downloading(), CancelJob(job_id=JOB)))
+    book.record = CANCELLED
     assert await asyncio.wait_for(running, 5) == ()
     assert hands.cancelled == 1
 
 
 async def test_a_broker_that_is_away_stops_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_module, "WANTED_SECONDS", 0.01)
-    hands, store, asked = Hands(downloaded()), MemoryStore(downloading()), asyncio.Event()
+    hands, book = Hands(DOWNLOADED), Book(ordered())
     hands.free.clear()
-    worker = Worker(worker_id="w1", performer=hands, jobs=store, tick=Ear())
-    running = asyncio.create_task(worker.receive(order_of(downloading()), deliveries=1))
+    worker = worker_of(hands, book)
+    running = asyncio.create_task(worker.receive(WORK, deliveries=1))
     await hands.started.wait()
-
-    async def away(_: str) -> Job | None:
-        asked.set()
-        raise ConnectionError
-
-    monkeypatch.setattr(store, "get", away)
-    await asyncio.wait_for(asked.wait(), 5)
+    book.failing = ConnectionError("away")
+    book.read.clear()
+    await asyncio.wait_for(book.read.wait(), 5)
     hands.free.set()
     assert len(await asyncio.wait_for(running, 5)) == 1
 
 
 async def test_a_service_that_stops_cancels_the_work_and_passes_it_on() -> None:
-    hands = Hands(downloaded())
+    hands = Hands(DOWNLOADED)
     hands.free.clear()
-    worker = worker_of(hands, downloading())
-    running = asyncio.create_task(worker.receive(order_of(downloading()), deliveries=1))
+    worker = worker_of(hands, ordered())
+    running = asyncio.create_task(worker.receive(WORK, deliveries=1))
     await hands.started.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -296,10 +456,10 @@ async def test_ticks_come_no_closer_than_they_should_and_the_newest_wins(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(worker_module, "TICK_SECONDS", 0.05)
-    hands, ear = Hands(downloaded()), Ear()
+    hands, ear = Hands(DOWNLOADED), Ear()
     hands.free.clear()
-    worker = worker_of(hands, downloading(), ear)
-    running = asyncio.create_task(worker.receive(order_of(downloading()), deliveries=1))
+    worker = worker_of(hands, ordered(), ear)
+    running = asyncio.create_task(worker.receive(WORK, deliveries=1))
     await hands.started.wait()
     assert hands.report is not None
     hands.report(Activity.FETCHING, 0.0)
@@ -325,9 +485,9 @@ async def test_ticks_come_no_closer_than_they_should_and_the_newest_wins(
 
 
 async def test_nothing_is_told_after_the_fact() -> None:
-    hands, ear = Hands(downloaded()), Ear()
-    worker = worker_of(hands, downloading(), ear)
-    await worker.receive(order_of(downloading()), deliveries=1)
+    hands, ear = Hands(DOWNLOADED), Ear()
+    worker = worker_of(hands, ordered(), ear)
+    await worker.receive(WORK, deliveries=1)
     assert hands.report is not None
     hands.report(Activity.FETCHING, 1.0)
     await asyncio.sleep(0.01)
@@ -337,11 +497,11 @@ async def test_nothing_is_told_after_the_fact() -> None:
 async def test_a_tick_that_can_t_be_sent_is_lost_without_a_sound() -> None:
     sounds: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: sounds.append(context))
-    hands, ear = Hands(downloaded()), Ear()
+    hands, ear = Hands(DOWNLOADED), Ear()
     ear.fail = ConnectionError("away")
     hands.free.clear()
-    worker = worker_of(hands, downloading(), ear)
-    running = asyncio.create_task(worker.receive(order_of(downloading()), deliveries=1))
+    worker = worker_of(hands, ordered(), ear)
+    running = asyncio.create_task(worker.receive(WORK, deliveries=1))
     await hands.started.wait()
     assert hands.report is not None
     for _ in range(3):
@@ -384,7 +544,7 @@ async def test_work_that_gives_up_without_being_called_off_has_failed() -> None:
             del work, report
             raise asyncio.CancelledError
 
-    worker = worker_of(GivesUp(), downloading())
-    (fact,) = await worker.receive(order_of(downloading()), deliveries=1)
+    worker = worker_of(GivesUp(), ordered())
+    (fact,) = await worker.receive(WORK, deliveries=1)
     assert isinstance(fact, Failed)
     assert (fact.problem.code, fact.problem.retryable) == (Code.WORKER_CRASHED, True)
