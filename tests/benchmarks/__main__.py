@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
-from tests.benchmarks import lifecycle, live, start, submit
+from tests.benchmarks import growth, lifecycle, live, start, submit
 from tests.benchmarks.machine import this_machine
 from tests.benchmarks.report import Report
 from tests.benchmarks.scale import FULL, QUICK
@@ -28,6 +28,8 @@ BENCHMARKS: Final[Mapping[str, tuple[str, Benchmark]]] = {
     "live": ("a worker's tick on its way to live clients", live.measure),
     "start": ("stembus up", start.measure),
     "lifecycle": ("jobs from submission to end", lifecycle.measure),
+    "growth": ("many jobs that have ended", growth.measure),
+    "waiting": ("many jobs that wait", growth.measure_waiting),
 }
 
 

@@ -42,6 +42,8 @@ class Audience:
         self._session = session
         self._url = url
         self._ends: dict[str, asyncio.Future[str]] = {}
+        #: One for each end that was seen.
+        self._seen = asyncio.Semaphore(0)
 
     async def submit(self, source: dict[str, str] | None = None, **terms: object) -> str:
         """Submit a job; its id once the gateway has said 201."""
@@ -58,6 +60,11 @@ class Audience:
     async def ended(self, job_id: str) -> str:
         """The status that a job has ended with, once it has; only while ``watching``."""
         return await self._end_of(job_id)
+
+    async def ends(self, count: int) -> None:
+        """Wait until so many more jobs have ended, whosever they are."""
+        for _ in range(count):
+            await self._seen.acquire()
 
     async def life(self) -> None:
         """A job from its submission to its end, which must be a good one."""
@@ -89,6 +96,7 @@ class Audience:
                     end = self._end_of(event.id)
                     if not end.done():
                         end.set_result(event.status)
+                        self._seen.release()
 
     def _end_of(self, job_id: str) -> asyncio.Future[str]:
         if job_id not in self._ends:

@@ -27,6 +27,9 @@ class Scale(Struct, frozen=True, kw_only=True):
     waiting: int
     #: Questions of each kind to a list.
     questions: int
+    #: At each of these sizes: submissions, and lives.
+    growth_submits: int
+    growth_lives: int
     #: Submissions to each alternative.
     kicks: int
 
@@ -42,6 +45,8 @@ FULL: Final = Scale(
     stored=(1_000, 10_000, 100_000),
     waiting=10_000,
     questions=300,
+    growth_submits=300,
+    growth_lives=100,
     kicks=500,
 )
 QUICK: Final = Scale(
@@ -55,5 +60,7 @@ QUICK: Final = Scale(
     stored=(200, 2_000),
     waiting=200,
     questions=30,
+    growth_submits=50,
+    growth_lives=16,
     kicks=50,
 )
