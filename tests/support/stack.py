@@ -45,10 +45,26 @@ class RunningStack:
         self.data = data
         self.url = note.url
         self.nats_url = note.nats_url
+        #: What ``up`` has said since it was up: which process ended, and how.
+        self.said: list[str] = []
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        with suppress(ValueError):  # closed while it was read
+            for line in self.process.stderr or ():
+                self.said.append(line)
 
     def pids(self) -> dict[str, int]:
         """The process of each service that runs now, and of the broker."""
         found = {_name_of(pid): pid for pid in children_of(self.process.pid)}
+        return {name: pid for name, pid in found.items() if name}
+
+    def members(self) -> dict[str, int]:
+        """The same by the name that ``up`` gives each: ``scheduler-1``, ``scheduler-2``, ….
+
+        Named by the folder that is its own; a process that is just being started has none yet.
+        """
+        found = {_member_of(pid): pid for pid in children_of(self.process.pid)}
         return {name: pid for name, pid in found.items() if name}
 
     def children(self, service: str) -> set[int]:
@@ -68,8 +84,7 @@ class RunningStack:
 
     def port_of(self, service: str) -> int:
         """The port that a service listens on for health and metrics."""
-        pid = self.pids()[service]
-        (port,) = _listening(pid)
+        (port,) = listening(self.pids()[service])
         return port
 
     def log(self, service: str) -> str:
@@ -101,13 +116,17 @@ def environment(home: Path, settings: Mapping[str, str] | None = None) -> dict[s
 
 @contextmanager
 def running_stack(
-    data: Path, *, models: Path | None = None, settings: Mapping[str, str] | None = None
+    data: Path,
+    *,
+    models: Path | None = None,
+    settings: Mapping[str, str] | None = None,
+    schedulers: int = 1,
 ) -> Iterator[RunningStack]:
     """``stembus up`` with its state in ``data``; nothing of it is left afterwards.
 
     ``settings`` are environment variables of all services.
     """
-    words = ["up", "--data", str(data), "--port", "0"]
+    words = ["up", "--data", str(data), "--port", "0", "--schedulers", str(schedulers)]
     if models is not None:
         words += ["--models", str(models)]
     process = subprocess.Popen(
@@ -138,21 +157,14 @@ def running_stack(
 
 
 def _wait_until_up(process: subprocess.Popen[str]) -> None:
-    """Read what it says until it says that it is up; what it says afterwards is thrown away."""
+    """Read what it says until it says that it is up."""
     said = []
     assert process.stderr is not None
     for line in process.stderr:
         said.append(line)
         if "Ctrl-C" in line:
-            threading.Thread(target=_drain, args=(process,), daemon=True).start()
             return
     raise AssertionError("the stack did not come up: " + "".join(said))
-
-
-def _drain(process: subprocess.Popen[str]) -> None:
-    with suppress(ValueError):  # closed while it was read
-        for _ in process.stderr or ():
-            continue
 
 
 def _family(pid: int) -> set[int]:
@@ -170,7 +182,18 @@ def _name_of(pid: int) -> str:
     return ""
 
 
-def _listening(pid: int) -> set[int]:
+def _member_of(pid: int) -> str:
+    name = _name_of(pid)
+    if name in {"", "broker"}:
+        return name
+    with suppress(FileNotFoundError, ProcessLookupError):
+        variables = Path(f"/proc/{pid}/environ").read_text().split("\0")
+        settings = dict(variable.partition("=")[::2] for variable in variables)
+        return Path(settings.get("STEMBUS_SCRATCH_DIR", "")).name
+    return ""
+
+
+def listening(pid: int) -> set[int]:
     """The TCP ports that a process listens on."""
     sockets = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
