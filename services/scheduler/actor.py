@@ -1,222 +1,214 @@
-"""The scheduler: messages in, state stored, words out; one at a time.
-
-Holds the unfinished jobs in memory, each with its revision.  What it holds is a cache: every
-write is a compare-and-set, and a conflict means reading again and deciding again.
-"""
+"""The scheduler: messages in, state stored, words out; one at a time."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from msgspec.structs import replace
-
-from services.scheduler.core import advance
+from services.scheduler.batch import BatchChanged, BatchDue, BatchExpired, BatchRepeated, ErrandTurn
+from services.scheduler.batches import answered
 from services.scheduler.decision import (
     Changed,
-    Circumstances,
-    Dispatched,
-    Due,
+    Decision,
+    Expired,
+    Outcome,
     Refusal,
+    Removed,
     Repeated,
     Stale,
     Stimulus,
 )
-from services.scheduler.dispatch import Capacity, choose, chunk_window
-from services.scheduler.progress import Speeds, expected
-from shared.contracts.commands import Accepted, CancelJob, Refused, Reply, RetryJob, SubmitJob
-from shared.contracts.facts import Finalized
-from shared.contracts.job import Job, UnitState
+from services.scheduler.retention import RetentionLimits, expired, expired_batches
+from shared.contracts.batch import batch_snapshot
+from shared.contracts.commands import (
+    Accepted,
+    AcceptedBatch,
+    BatchCommand,
+    CancelBatch,
+    CommandBase,
+    Refused,
+    Reply,
+    RetryBatch,
+    SubmitBatch,
+)
+from shared.contracts.facts import Expanded, Failed
 from shared.contracts.snapshot import snapshot
-from shared.contracts.work import Stage, Word
-from shared.jetstream.store import ConflictError, Stored
+from shared.contracts.work import UNIT_PLAYLIST, Word
 from shared.telemetry import TRACEPARENT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
-    from services.scheduler.fleet import Fleet
+    from services.scheduler.batch import BatchOutcome
+    from services.scheduler.batches import Batches
+    from services.scheduler.deciding import Decider
+    from services.scheduler.dispatcher import Dispatcher
+    from services.scheduler.progress import Speeds
+    from services.scheduler.records import Records
+    from shared.contracts.commands import Answer
+    from shared.contracts.job import Job
+    from shared.contracts.live import Queue
 
-#: Attempts of one write; more than one conflict in a row means two owners are fighting.
-_WRITES: Final = 5
+#: How often it is asked what has expired.
+RETENTION_SECONDS: Final = 5.0
 
-
-class Store(Protocol):
-    """The jobs' bucket, with writes that are compare-and-set."""
-
-    async def load(self, job_id: str) -> Stored | None:
-        """The newest record of a job."""
-
-    async def write(self, job: Job, revision: int) -> int:
-        """Replace revision ``revision`` of it; ``ConflictError`` if it is another by now."""
-
-    def scan(self, after: int = 0) -> AsyncIterator[Stored]:
-        """Every record, by revision."""
-
-
-class LeaseLostError(Exception):
-    """Somebody else may be the owner now: nothing may be decided any more."""
+#: What the scheduler tells itself.
+Own = Decision | BatchDue | ErrandTurn | BatchExpired
+Message = Stimulus | BatchCommand | Expanded | Own
 
 
 class Scheduler:
-    """The actor that owns all jobs."""
+    """The actor that owns all jobs and batches."""
 
     def __init__(
         self,
         *,
-        store: Store,
-        fleet: Fleet,
-        may_act: Callable[[], bool],
+        records: Records,
+        dispatcher: Dispatcher,
+        decider: Decider,
+        batches: Batches,
+        retention: RetentionLimits,
         steady: Callable[[], float],
-        chance: Callable[[], float],
-        max_processing: int,
         log: FilteringBoundLogger,
     ) -> None:
-        self._store = store
-        self._fleet = fleet
-        self._may_act = may_act
+        self._records = records
+        self._dispatcher = dispatcher
+        self._decider = decider
+        self._batches = batches
+        self._retention = retention
         self._steady = steady
-        self._chance = chance
-        self._max_processing = max_processing
         self._log = log
-        self._active: dict[str, tuple[int, Job]] = {}
+        self._looked = float("-inf")
         #: Set whenever something may have become possible: a dispatch, a retry that is due.
         self.stirred = asyncio.Event()
 
     @property
     def active(self) -> int:
         """Number of unfinished jobs."""
-        return len(self._active)
+        return len(self._records.ledger)
 
     def job(self, job_id: str) -> Job | None:
         """An unfinished job."""
-        found = self._active.get(job_id)
+        found = self._records.ledger.get(job_id)
         return found[1] if found else None
+
+    def speeds(self, job: Job) -> Speeds:
+        """What is known of how fast ``job`` will go."""
+        return self._decider.speeds(job)
 
     def trace_of(self, job_id: str) -> dict[str, str]:
         """The trace context of a job's submission, as message headers."""
         job = self.job(job_id)
         return {TRACEPARENT: job.traceparent} if job and job.traceparent else {}
 
+    async def catch_up(self) -> None:
+        """Read what others have written, so that taking over takes no time."""
+        await self._records.catch_up()
+
     async def take_over(self) -> list[Word]:
         """Read the state there is; the words that may never have been said."""
-        self._active.clear()
-        words: list[Word] = []
-        async for stored in self._store.scan():
-            if stored.job is not None and not stored.job.status.terminal:
-                self._active[stored.job_id] = (stored.revision, stored.job)
-                words.extend(stored.job.outbox)
+        await self._records.catch_up()
+        self._dispatcher.begin()
+        self._batches.begin()
         self.stirred.set()
-        return words
+        return [
+            *(word for job in self._records.ledger for word in job.outbox),
+            *self._batches.outbox(),
+        ]
 
-    async def receive(self, message: Stimulus, *, deliveries: int = 1) -> Sequence[Word | Reply]:
+    def step_down(self) -> None:
+        """Somebody else may be the owner: what is known has to be read anew."""
+        self._records.forget()
+
+    async def receive(self, message: Message, *, deliveries: int = 1) -> Sequence[Word | Reply]:
         """Decide on a message, store what follows, return what is to be said."""
         del deliveries
-        outcome = await self._decide(message)
-        self._learn(message, outcome)
         self.stirred.set()
+        match message:
+            case ErrandTurn(batch_id):
+                return await self._batches.turn(batch_id)
+            case BatchExpired(batch_id):
+                self._decider.must_act()
+                await self._records.remove_batch(batch_id)
+                return ()
+            case SubmitBatch() | CancelBatch() | RetryBatch() | Expanded() | BatchDue():
+                return self._said_of_batch(message, await self._batches.decide(message))
+            case Failed(unit=unit) if unit == UNIT_PLAYLIST:
+                return self._said_of_batch(message, await self._batches.decide(message))
+            case _:
+                return self._said(message, await self._decider.decide(message))
+
+    def decisions(self) -> list[Own]:
+        """What the scheduler has to tell itself now: whose turn or time has come."""
+        now = datetime.now(UTC)
+        return [
+            *self._dispatcher.decisions(now),
+            *self._batches.decisions(now),
+            *self._expired(now),
+        ]
+
+    def next_due(self) -> float | None:
+        """Seconds until some job's or batch's time comes; None if none waits for a time."""
+        times = (self._records.ledger.next_time(), self._batches.next_time())
+        first = min((time for time in times if time is not None), default=None)
+        if first is None:
+            return None
+        return max(0.0, (first - datetime.now(UTC)).total_seconds())
+
+    def queue(self) -> Queue:
+        """The order of all turns, to be told."""
+        return self._dispatcher.queue(datetime.now(UTC))
+
+    def _expired(self, now: datetime) -> list[Expired | BatchExpired]:
+        if self._steady() < self._looked + RETENTION_SECONDS:
+            return []
+        jobs = expired(self._records.archive, now, self._retention)
+        active = {job.batch for job in self._records.ledger if job.batch}
+        restless = {batch.id for batch in self._records.restless()}
+        batches = [
+            batch_id
+            for batch_id in expired_batches(self._records.archive, now, self._retention)
+            if batch_id not in active | restless
+        ]
+        if not jobs:  # with some, there may be more at once
+            self._looked = self._steady()
+        return [*map(Expired, jobs), *map(BatchExpired, batches)]
+
+    def _said(self, message: Stimulus, outcome: Outcome) -> list[Word | Reply]:
         words: list[Word | Reply] = []
-        if isinstance(message, (SubmitJob, CancelJob, RetryJob)) and message.reply_to:
+        if isinstance(message, CommandBase) and message.reply_to:
             words.append(Reply(to=message.reply_to, answer=_answer(outcome)))
-        if isinstance(outcome, (Changed, Repeated)):
-            words.extend(outcome.job.outbox)
+        match outcome:
+            case Changed(job) | Repeated(job):
+                words.extend(job.outbox)
+            case Removed():
+                words.extend(outcome.words)
+            case Stale(why):
+                self._log.info("stale", kind=type(message).__name__, why=why)
+            case Refusal():
+                pass
+        return words
+
+    def _said_of_batch(self, message: Message, outcome: BatchOutcome) -> list[Word | Reply]:
+        words: list[Word | Reply] = []
+        if isinstance(message, CommandBase) and message.reply_to:
+            words.append(Reply(to=message.reply_to, answer=_batch_answer(outcome)))
+        if isinstance(outcome, (BatchChanged, BatchRepeated)):
+            words.extend(outcome.words)
         if isinstance(outcome, Stale):
             self._log.info("stale", kind=type(message).__name__, why=outcome.why)
         return words
 
-    def decisions(self) -> list[Dispatched | Due]:
-        """What the scheduler has to tell itself now: jobs whose turn or time has come."""
-        now = datetime.now(UTC)
-        due = [Due(job.id) for _, job in self._active.values() if _due(job, now)]
-        chosen = choose((job for _, job in self._active.values()), self._capacity())
-        return [*due, *(Dispatched(job_id) for job_id in chosen)]
 
-    def next_due(self) -> float | None:
-        """Seconds until some job's time comes; None if none waits for a time."""
-        now = datetime.now(UTC)
-        times = [at for _, job in self._active.values() for at in _times(job)]
-        return max(0.0, (min(times) - now).total_seconds()) if times else None
-
-    def speeds(self, job: Job) -> Speeds:
-        """What is known of how fast ``job`` will go."""
-        model = job.plan.model if job.plan else job.options.model
-        return Speeds(
-            separation=self._fleet.separation_speed(model),
-            slots=max(1, self._capacity().separate_slots),
-            finalization=self._fleet.finalization_speed,
-        )
-
-    def _capacity(self) -> Capacity:
-        now = self._steady()
-        return Capacity(
-            download_slots=self._fleet.slots(Stage.DOWNLOAD, now),
-            separate_slots=self._fleet.slots(Stage.SEPARATE, now),
-            max_processing=self._max_processing,
-        )
-
-    async def _decide(self, message: Stimulus) -> Changed | Repeated | Stale | Refusal:
-        conflicted = False
-        for _ in range(_WRITES):
-            if not self._may_act():
-                raise LeaseLostError
-            revision, job = await self._current(message.job_id)
-            circumstances = Circumstances(
-                now=datetime.now(UTC),
-                window=chunk_window(self._capacity()),
-                chance=self._chance(),
-            )
-            outcome = advance(job, message, circumstances)
-            if not isinstance(outcome, Changed):
-                # What somebody else wrote may never have been said.
-                said_for = job if conflicted and isinstance(outcome, Stale) else None
-                return Repeated(said_for) if said_for else outcome
-            changed = self._estimated(outcome.job)
-            try:
-                revision = await self._store.write(changed, revision)
-            except ConflictError:
-                self._log.warning("somebody else wrote", job_id=message.job_id)
-                self._active.pop(message.job_id, None)
-                conflicted = True
-                continue
-            self._remember(changed, revision)
-            return Changed(changed)
-        raise LeaseLostError
-
-    def _estimated(self, job: Job) -> Job:
-        eta = expected(job, job.updated_at, job.progress, self.speeds(job))
-        return job if eta == job.eta else replace(job, eta=eta)
-
-    async def _current(self, job_id: str) -> tuple[int, Job | None]:
-        if job_id in self._active:
-            return self._active[job_id]
-        stored = await self._store.load(job_id)
-        if stored is None:
-            return 0, None
-        if stored.job is not None and not stored.job.status.terminal:
-            self._active[job_id] = (stored.revision, stored.job)
-        return stored.revision, stored.job
-
-    def _remember(self, job: Job, revision: int) -> None:
-        if job.status.terminal:
-            self._active.pop(job.id, None)
-        else:
-            self._active[job.id] = (revision, job)
-        self._log.info(
-            "decided", job_id=job.id, status=job.status, phase=job.phase, revision=revision
-        )
-
-    def _learn(self, message: Stimulus, outcome: object) -> None:
-        if isinstance(message, Finalized) and isinstance(outcome, Changed) and outcome.job.track:
-            self._fleet.finalized(outcome.job.track.seconds, message.elapsed)
-
-
-def _answer(outcome: Changed | Repeated | Stale | Refusal) -> Accepted | Refused:
+def _answer(outcome: Outcome) -> Answer:
     match outcome:
-        case Changed(job) | Repeated(job):
+        case Changed(job) | Removed(job, _, _):
             return Accepted(job=snapshot(job))
+        case Repeated(job):
+            return Accepted(job=snapshot(job), repeated=True)
         case Refusal(problem):
             return Refused(problem=problem)
         case Stale(why):
@@ -224,14 +216,11 @@ def _answer(outcome: Changed | Repeated | Stale | Refusal) -> Accepted | Refused
             raise AssertionError(message)
 
 
-def _times(job: Job) -> Iterable[datetime]:
-    """The moments that ``job`` waits for."""
-    if job.run_at is not None:
-        yield job.run_at
-    for unit in job.units.values():
-        if unit.state is UnitState.WAITING and unit.retry_at is not None:
-            yield unit.retry_at
-
-
-def _due(job: Job, now: datetime) -> bool:
-    return any(at <= now for at in _times(job))
+def _batch_answer(outcome: BatchOutcome) -> Answer:
+    if isinstance(outcome, Refusal):
+        return Refused(problem=outcome.problem)
+    batch = answered(outcome)
+    if batch is None:
+        message = f"a command is never stale: {outcome}"
+        raise AssertionError(message)
+    return AcceptedBatch(batch=batch_snapshot(batch), repeated=isinstance(outcome, BatchRepeated))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.settings import ServiceConfig
+from shared.settings import ServiceConfig, SettingError, variable_of
 
 
 class SchedulerConfig(ServiceConfig, frozen=True, kw_only=True):
@@ -10,3 +10,51 @@ class SchedulerConfig(ServiceConfig, frozen=True, kw_only=True):
 
     #: Jobs that may be processing at once: bounds the temporary blobs on the disk.
     max_processing: int = 16
+    #: Jobs that may wait, in all and of one owner; over it a submit is refused (429).  10,000
+    #: songs are weeks of work for a machine, and their records some 20 MB.
+    max_waiting: int = 10_000
+    max_waiting_per_owner: int = 1_000
+    #: Seconds of waiting that count as much as the next higher priority, so that low ones get
+    #: their turn.
+    ageing_seconds: float = 600.0
+    #: Seconds that each phase and a whole run of a job may take: far above what any song needs,
+    #: so that only what would never end is ended.
+    max_download_seconds: float = 2 * 3600.0
+    max_separation_seconds: float = 48 * 3600.0
+    max_finalization_seconds: float = 2 * 3600.0
+    max_job_seconds: float = 72 * 3600.0
+    #: Refusals in a row after which a site is left alone, for how many seconds at first and at
+    #: most; one "slow down" (429) is enough.
+    site_refusals: int = 3
+    site_pause_seconds: float = 30.0
+    site_longest_pause_seconds: float = 900.0
+    #: Seconds that finished jobs and their files are kept, and bytes that they may take, the
+    #: oldest going first; 0: no limit.
+    keep_seconds: float = 30 * 24 * 3600.0
+    keep_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        """``SettingError`` for what can't work, at start and not at the first song."""
+        for field in (
+            "max_processing",
+            "max_waiting",
+            "max_waiting_per_owner",
+            "ageing_seconds",
+            "max_download_seconds",
+            "max_separation_seconds",
+            "max_finalization_seconds",
+            "max_job_seconds",
+            "site_refusals",
+            "site_pause_seconds",
+            "site_longest_pause_seconds",
+        ):
+            _at_least(self, field, above=True)
+        for field in ("keep_seconds", "keep_bytes"):
+            _at_least(self, field, above=False)
+
+
+def _at_least(config: SchedulerConfig, field: str, *, above: bool) -> None:
+    value = getattr(config, field)
+    if value < 0 or (above and value == 0):
+        bound = "above 0" if above else "0 or more"
+        raise SettingError(f"{variable_of(field)}={value}: must be {bound}")

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from shared.contracts.commands import CancelJob, RetryJob, SubmitJob
-from shared.contracts.facts import Downloaded, Failed, Finalized, Prepared, Separated
-from shared.contracts.job import Job
+from shared.contracts.commands import JobCommand
+from shared.contracts.facts import JobFact
+from shared.contracts.job import Job, Phase
 from shared.contracts.problem import Problem
-from shared.contracts.work import Stage
+from shared.contracts.work import Stage, Word
 
 
 class Dispatched(Struct, frozen=True):
@@ -22,16 +22,26 @@ class Dispatched(Struct, frozen=True):
     job_id: str
 
 
-class Due(Struct, frozen=True):
-    """The time has come that the job was waiting for."""
+class Granted(Struct, frozen=True):
+    """More of this job's chunks may be out now."""
 
     job_id: str
 
 
-Stimulus = (
-    SubmitJob | CancelJob | RetryJob | Downloaded | Prepared | Separated | Finalized | Failed
-    | Dispatched | Due
-)  # fmt: skip
+class Due(Struct, frozen=True):
+    """The time has come that the job was waiting for, or that it had."""
+
+    job_id: str
+
+
+class Expired(Struct, frozen=True):
+    """This job has ended long ago, or its room is needed."""
+
+    job_id: str
+
+
+Decision = Dispatched | Granted | Due | Expired
+Stimulus = JobCommand | JobFact | Decision
 
 
 class RetryLimits(Struct, frozen=True, kw_only=True):
@@ -48,23 +58,60 @@ class RetryLimits(Struct, frozen=True, kw_only=True):
     first_pause: float = 1.0
     #: Seconds of the longest pause; a site's own Retry-After may ask for up to this much.
     longest_pause: float = 300.0
+    #: How often stored files that were lost or damaged are made anew before the job fails.
+    restarts: int = 3
+
+
+class TimeLimits(Struct, frozen=True, kw_only=True):
+    """How long a job may take, in seconds; a guard against what never ends, not a schedule."""
+
+    #: By phase, from its beginning or from the last time the job was started.
+    phases: Mapping[Phase, float] = MappingProxyType(
+        {
+            Phase.DOWNLOAD: 2 * 3600.0,
+            Phase.SEPARATION: 48 * 3600.0,
+            Phase.FINALIZATION: 2 * 3600.0,
+        }
+    )
+    #: In all, from the last time the job was started.
+    job: float = 72 * 3600.0
 
 
 class Circumstances(Struct, frozen=True, kw_only=True):
     """What a decision depends on beside the job and the stimulus."""
 
     now: datetime
-    #: Chunks of one job that may be out at once.
+    #: Chunks of this job that may be out at once.
     window: int = 2
     #: 0 to 1, drawn anew for each decision; spreads retries.
     chance: float = 0.0
     retries: RetryLimits = RetryLimits()
+    times: TimeLimits = TimeLimits()
+    #: Why there is no room for a further waiting job; none: there is.
+    full: Problem | None = None
+    #: Until when the job's site is left alone.
+    paused_until: datetime | None = None
+    #: Whether other jobs have the same track, the same result.
+    track_shared: bool = False
+    result_shared: bool = False
+    #: Hash of the submission of a job with this id that was removed lately, and must not be made
+    #: anew.
+    removed: str = ""
 
 
 class Changed(NamedTuple):
     """The stimulus took effect: store ``job``, then say its outbox."""
 
     job: Job
+
+
+class Removed(NamedTuple):
+    """The job is to be forgotten: remove its record, then say ``words``."""
+
+    job: Job
+    words: tuple[Word, ...]
+    #: Hash of the submission that must not make it anew for a day; empty: any may.
+    request: str
 
 
 class Repeated(NamedTuple):
@@ -85,4 +132,4 @@ class Refusal(NamedTuple):
     problem: Problem
 
 
-Outcome = Changed | Repeated | Stale | Refusal
+Outcome = Changed | Removed | Repeated | Stale | Refusal

@@ -9,6 +9,7 @@ from shared.contracts.work import Stage
 
 if TYPE_CHECKING:
     from shared.contracts.live import Beat
+    from shared.errors import Code
 
 #: Weight of the newest measurement in a running mean.
 NEWEST_WEIGHT: Final = 0.3
@@ -38,6 +39,17 @@ class Fleet:
             for at, beat in self._beats.values()
             if beat.stage is stage and at + GONE_SECONDS >= now
         )
+
+    def ailment(self, stage: Stage, now: float) -> Code | None:
+        """Why a stage's living workers take nothing; None if one does, or none lives."""
+        alive = [
+            beat
+            for at, beat in self._beats.values()
+            if beat.stage is stage and at + GONE_SECONDS >= now
+        ]
+        if any(beat.slots for beat in alive):
+            return None
+        return next((beat.ailment for beat in alive if beat.ailment), None)
 
     def separation_speed(self, model: str) -> float | None:
         """Mean measured speed of one slot with this model, in seconds of audio per second."""

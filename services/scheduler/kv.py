@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from shared.contracts.batch import Batch
     from shared.contracts.job import Job
-    from shared.jetstream.store import JobStore, Stored
+    from shared.jetstream.store import JobStore, Stored, StoredBatch
 
 
 class PatientStore:
@@ -34,6 +35,26 @@ class PatientStore:
         """See ``JobStore``."""
         return await until_connected(lambda: self._store.write(job, revision), self._log)
 
-    def scan(self, after: int = 0) -> AsyncIterator[Stored]:
+    async def load_batch(self, batch_id: str) -> StoredBatch | None:
+        """See ``JobStore``."""
+        return await until_connected(lambda: self._store.load_batch(batch_id), self._log)
+
+    async def write_batch(self, batch: Batch, revision: int) -> int:
+        """See ``JobStore``."""
+        return await until_connected(lambda: self._store.write_batch(batch, revision), self._log)
+
+    async def remove(self, job_id: str, revision: int, request: str = "") -> int:
+        """See ``JobStore``."""
+        return await until_connected(
+            lambda: self._store.remove(job_id, revision, request), self._log
+        )
+
+    async def remove_batch(self, batch_id: str, revision: int) -> int:
+        """See ``JobStore``."""
+        return await until_connected(
+            lambda: self._store.remove_batch(batch_id, revision), self._log
+        )
+
+    def scan(self, after: int = 0) -> AsyncIterator[Stored | StoredBatch]:
         """See ``JobStore``; a scan that breaks off has to be begun anew by who asked for it."""
         return self._store.scan(after)

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from services.scheduler.progress import expected, reached
-from shared.contracts.job import Status, UnitState
+from shared.contracts.job import Status
 from shared.contracts.live import Progress
+from shared.contracts.unit import UnitState
 
 if TYPE_CHECKING:
     from services.scheduler.actor import Scheduler

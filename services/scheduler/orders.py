@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from shared.contracts.audio import Metadata
-from shared.contracts.job import Job, Unit, UnitState
+from shared.contracts.job import Job
+from shared.contracts.unit import Unit, UnitState
 from shared.contracts.work import (
     UNIT_PREPARE,
     UNIT_SOURCE,
@@ -56,7 +57,9 @@ def needed(job: Job, window: int) -> Iterator[str]:
 
 
 def _chunks(job: Job, chunks: int, window: int) -> Iterator[str]:
-    out = sum(1 for name, unit in job.units.items() if name.isdigit() and _is_out(unit))
+    out = sum(
+        1 for name, unit in job.units.items() if name.isdigit() and unit.state is UnitState.ORDERED
+    )
     for chunk in range(chunks):
         if out >= window:
             return

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from shared.contracts.audio import SAMPLE_RATE
-from shared.contracts.job import Job, Phase, Status, UnitState
+from shared.contracts.job import Job, Phase, Status
+from shared.contracts.unit import UnitState
 from shared.contracts.work import UNIT_SOURCE, UNIT_STEMS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
-from services.scheduler.actor import LeaseLostError
+from services.scheduler.deciding import LeaseLostError
 from shared.actor.stopping import unless_stopped
 from shared.jetstream.connection import until_connected
 
@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from services.scheduler.actor import Scheduler
-    from services.scheduler.decision import Stimulus
+    from services.scheduler.actor import Message, Scheduler
     from services.scheduler.live import LiveProgress
     from shared.actor.host import Host
     from shared.actor.mailbox import Speaker
     from shared.contracts.commands import Reply
+    from shared.contracts.live import Queue
     from shared.contracts.work import Word
 
 #: How often it looks for something to do although nothing has stirred: workers may have gone.
 LOOK_SECONDS: Final = 1.0
+#: How often a standby reads what the owner has written.
+FOLLOW_SECONDS: Final = 1.0
 
 
 class Lease(Protocol):
@@ -40,6 +42,13 @@ class Lease(Protocol):
         """Let a standby have it."""
 
 
+class Outlook(Protocol):
+    """Tells the gateways in which order jobs will have their turns."""
+
+    async def tell(self, queue: Callable[[], Queue]) -> None:
+        """Tell it, unless it was told just now."""
+
+
 class Reign:
     """Stands by, takes over, decides, steps down; again and again until told to stop."""
 
@@ -48,9 +57,10 @@ class Reign:
         *,
         lease: Lease,
         scheduler: Scheduler,
-        new_host: Callable[[], Host[Stimulus, Word | Reply]],
+        new_host: Callable[[], Host[Message, Word | Reply]],
         speaker: Speaker[Word | Reply],
         live: LiveProgress,
+        outlook: Outlook,
         grace: float,
         log: FilteringBoundLogger,
     ) -> None:
@@ -59,13 +69,14 @@ class Reign:
         self._new_host = new_host
         self._speaker = speaker
         self._live = live
+        self._outlook = outlook
         self._grace = grace
         self._log = log
 
     async def run(self, stopping: asyncio.Event) -> None:
         """See ``Part``."""
         while not stopping.is_set():
-            await unless_stopped(stopping, self._lease.acquire())
+            await unless_stopped(stopping, self._stand_by())
             if stopping.is_set():
                 return
             self._log.info("took over")
@@ -73,9 +84,25 @@ class Reign:
                 await self._reign(stopping)
             except* LeaseLostError:
                 self._log.warning("lost the lease")
+                self._scheduler.step_down()
             finally:
                 with suppress(ConnectionError):
                     await self._lease.release()
+
+    async def _stand_by(self) -> None:
+        """Wait for the lease, and follow what the owner writes meanwhile."""
+        following = asyncio.create_task(self._follow())
+        try:
+            await self._lease.acquire()
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        while True:
+            with suppress(ConnectionError):
+                await self._scheduler.catch_up()
+            await asyncio.sleep(FOLLOW_SECONDS)
 
     async def _reign(self, stopping: asyncio.Event) -> None:
         over = asyncio.Event()
@@ -94,7 +121,7 @@ class Reign:
         await self._lease.keep()
         raise LeaseLostError
 
-    async def _decide(self, host: Host[Stimulus, Word | Reply], over: asyncio.Event) -> None:
+    async def _decide(self, host: Host[Message, Word | Reply], over: asyncio.Event) -> None:
         """Tell the scheduler what only it can know: a job's turn, a time that has come."""
         stirred = self._scheduler.stirred
         while not over.is_set():
@@ -107,6 +134,7 @@ class Reign:
             self._live.forget_finished()
             for decision in self._scheduler.decisions():
                 await host.inject(decision, self._scheduler.trace_of(decision.job_id))
+            await self._outlook.tell(self._scheduler.queue)
 
 
 async def _relay(stopping: asyncio.Event, over: asyncio.Event) -> None:

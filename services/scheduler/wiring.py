@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from services.scheduler.actor import Scheduler
-from services.scheduler.decision import Stimulus
+from services.scheduler.actor import Message, Scheduler
+from services.scheduler.archive import Archive
+from services.scheduler.batches import Batches
+from services.scheduler.breaker import BreakerLimits
+from services.scheduler.deciding import Decider, LifeLimits
+from services.scheduler.decision import TimeLimits
+from services.scheduler.dispatcher import Dispatcher, QueueLimits
 from services.scheduler.fleet import Fleet
 from services.scheduler.kv import PatientStore
+from services.scheduler.ledger import Ledger
 from services.scheduler.live import LiveProgress
+from services.scheduler.outlook import Outlook
+from services.scheduler.records import Records
 from services.scheduler.reign import Reign
+from services.scheduler.retention import RetentionLimits
 from shared.actor.host import Host
 from shared.contracts.codec import Decoder, UndecodableError, encode
 from shared.contracts.commands import Command, Reply
 from shared.contracts.facts import Fact
-from shared.contracts.live import Beat, Tick
+from shared.contracts.job import Phase
+from shared.contracts.live import Beat, Queue, Tick
 from shared.contracts.subjects import ALL_BEATS, ALL_TICKS, subject_of
 from shared.contracts.work import Word
+from shared.jetstream.connection import broker_errors
 from shared.jetstream.lease import Lease
 from shared.jetstream.mailbox import JetStreamMailbox
 from shared.jetstream.speaker import JetStreamSpeaker
@@ -44,14 +56,53 @@ async def assemble(
     """The scheduler's one part, with its subscriptions in place."""
     nc, log, telemetry = resources.nc, resources.log, resources.telemetry
     lease = Lease(nc, SCHEDULER, resources.instance)
-    fleet = Fleet()
-    scheduler = Scheduler(
-        store=PatientStore(JobStore(nc, log), log),
+    scratch = Path(config.scratch_dir)
+    scratch.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - nothing is served yet
+    archive = Archive(scratch / f"{resources.instance}.sqlite")
+    stack.callback(archive.close)
+    fleet, chance = Fleet(), random.SystemRandom().random
+    limits = LifeLimits(times=_times(config))
+    ledger = Ledger(limits.times)
+    records = Records(store=PatientStore(JobStore(nc, log), log), ledger=ledger, archive=archive)
+    dispatcher = Dispatcher(
+        ledger=ledger,
+        fleet=fleet,
+        steady=monotonic,
+        limits=QueueLimits(
+            max_processing=config.max_processing,
+            max_waiting=config.max_waiting,
+            max_waiting_per_owner=config.max_waiting_per_owner,
+            ageing=config.ageing_seconds,
+        ),
+        breakers=BreakerLimits(
+            refusals=config.site_refusals,
+            first_pause=config.site_pause_seconds,
+            longest_pause=config.site_longest_pause_seconds,
+        ),
+    )
+    decider = Decider(
+        records=records,
+        dispatcher=dispatcher,
         fleet=fleet,
         may_act=lambda: lease.held,
+        chance=chance,
+        limits=limits,
+        log=log,
+    )
+    scheduler = Scheduler(
+        records=records,
+        dispatcher=dispatcher,
+        decider=decider,
+        batches=Batches(
+            records=records,
+            decider=decider,
+            dispatcher=dispatcher,
+            chance=chance,
+            limits=limits,
+            log=log,
+        ),
+        retention=RetentionLimits(seconds=config.keep_seconds, bytes=config.keep_bytes),
         steady=monotonic,
-        chance=random.SystemRandom().random,
-        max_processing=config.max_processing,
         log=log,
     )
     live = LiveProgress(scheduler)
@@ -59,6 +110,7 @@ async def assemble(
     mailbox = await JetStreamMailbox.bind(nc.jetstream(), INBOX, SCHEDULER)
     stack.push_async_callback(mailbox.close)
     telemetry.gauge("jobs_unfinished", "Jobs that have not ended", lambda: scheduler.active)
+    telemetry.gauge("jobs_queued", "Jobs that have not been started", lambda: ledger.queued)
     telemetry.gauge("scheduler_leading", "1 while this scheduler is the owner", lambda: lease.held)
 
     ticks: Decoder[Tick] = Decoder(Tick)
@@ -85,7 +137,11 @@ async def assemble(
     await nc.subscribe(ALL_TICKS, cb=on_tick)
     await nc.subscribe(ALL_BEATS, cb=on_beat)
 
-    def new_host() -> Host[Stimulus, Word | Reply]:
+    async def send(queue: Queue) -> None:
+        with broker_errors():
+            await nc.publish(subject_of(queue), encode(queue))
+
+    def new_host() -> Host[Message, Word | Reply]:
         return Host(
             mailbox=mailbox,
             decoder=Decoder(Command | Fact),
@@ -103,7 +159,19 @@ async def assemble(
         new_host=new_host,
         speaker=speaker,
         live=live,
+        outlook=Outlook(send=send, steady=monotonic),
         grace=config.grace_seconds,
         log=log,
     )
     return [reign]
+
+
+def _times(config: SchedulerConfig) -> TimeLimits:
+    return TimeLimits(
+        phases={
+            Phase.DOWNLOAD: config.max_download_seconds,
+            Phase.SEPARATION: config.max_separation_seconds,
+            Phase.FINALIZATION: config.max_finalization_seconds,
+        },
+        job=config.max_job_seconds,
+    )

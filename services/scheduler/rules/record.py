@@ -1,0 +1,117 @@
+"""What the rules are made of: how a record changes, and what is noted of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from services.scheduler.decision import Changed, Circumstances, Refusal
+from services.scheduler.orders import next_orders
+from services.scheduler.progress import reached
+from shared.contracts.job import TIMELINE_LIMIT, Job, Moment, Phase, Status
+from shared.contracts.problem import Problem
+from shared.contracts.work import UNIT_PREPARE, UNIT_SOURCE, StopOrder, SweepWork, Word
+from shared.errors import Code, RetryableError, TerminalError
+
+if TYPE_CHECKING:
+    from shared.contracts.unit import Unit
+
+#: Errors that are no fault of the job's: it can wait until they are mended.
+PATIENT: Final = frozenset({Code.STORAGE_FULL, Code.STORAGE_UNAVAILABLE})
+
+
+def changed(job: Job, at: Circumstances, note: str, *words: Word) -> Changed:
+    """``job`` as it is to be stored, with ``words`` to follow and, if any, a line of timeline."""
+    job = replace(job, outbox=words, updated_at=at.now, progress=max(job.progress, reached(job)))
+    return Changed(noted(job, at, note) if note else job)
+
+
+def noted(job: Job, at: Circumstances, note: str) -> Job:
+    """``job`` with a line more in its timeline."""
+    moment = Moment(at=at.now, status=job.status, phase=job.phase, note=note)
+    lines = (*job.timeline, moment)
+    if len(lines) > TIMELINE_LIMIT:  # the beginning says what it was, the end how it is
+        lines = (*lines[: TIMELINE_LIMIT // 4], *lines[TIMELINE_LIMIT // 4 + 1 :])
+    return replace(job, timeline=lines)
+
+
+def ordered(job: Job, at: Circumstances, note: str, *first: Word) -> Changed:
+    """``job`` with what it needs next ordered; ``first`` is said before that."""
+    if job.status is Status.COMPLETED:
+        return changed(job, at, note, SweepWork(job_id=job.id, attempt=highest_attempt(job)))
+    job, words = next_orders(job, at.window)
+    return changed(job, at, note, *first, *words)
+
+
+def ended(job: Job, status: Status, at: Circumstances) -> Job:
+    """``job`` at its end."""
+    return replace(
+        job,
+        status=status,
+        finished_at=at.now,
+        run_at=None,
+        held_at=None,
+        front_at=None,
+        eta=None,
+    )
+
+
+def failed(job: Job, at: Circumstances, problem: Problem, note: str) -> Changed:
+    """``job``, failed for good; whatever is still out is called off."""
+    job = ended(replace(job, error=problem), Status.FAILED, at)
+    words = (StopOrder(job_id=job.id),) if job.units else ()
+    return changed(job, at, note, *words)
+
+
+def at_phase(job: Job, phase: Phase, at: Circumstances) -> Job:
+    """``job``, at the beginning of ``phase``."""
+    return replace(job, phase=phase, phase_at=at.now)
+
+
+def with_unit(job: Job, name: str, unit: Unit) -> Job:
+    """``job`` with one unit replaced."""
+    return replace(job, units={**job.units, name: unit})
+
+
+def highest_attempt(job: Job) -> int:
+    """The highest attempt there was of any unit."""
+    return max((unit.attempt for unit in job.units.values()), default=0)
+
+
+def without_chunks(job: Job) -> Job:
+    """What was computed is gone or going; attempts go on counting above it."""
+    kept = {name: unit for name, unit in job.units.items() if name in {UNIT_SOURCE, UNIT_PREPARE}}
+    return replace(job, units=kept, attempt_floor=max(highest_attempt(job), job.attempt_floor))
+
+
+def from_the_start(job: Job) -> Job:
+    """What was stored can't be relied on: nothing is done, and attempts count on."""
+    job = without_chunks(job)
+    return replace(job, phase=None, track=None, plan=None, units={})
+
+
+def pause(failures: int, problem: Problem, at: Circumstances) -> timedelta:
+    """How long to wait after the n-th failure: exponential, with up to half as much jitter.
+
+    Not shorter than what the site asked for, or than it is left alone.
+    """
+    limits = at.retries
+    first = limits.patient_first_pause if problem.code in PATIENT else limits.first_pause
+    backoff = first * 2 ** (failures - 1) * (1 + at.chance / 2)
+    seconds = min(max(backoff, problem.retry_after or 0.0), limits.longest_pause)
+    if at.paused_until is not None:
+        alone = (at.paused_until - at.now).total_seconds()
+        seconds = max(seconds, alone + limits.first_pause * at.chance)
+    return timedelta(seconds=seconds)
+
+
+def refuse(code: Code, detail: str) -> Refusal:
+    """A client's wish that can't be granted."""
+    return Refusal(Problem.of(TerminalError(code, detail)))
+
+
+def late(code: Code, detail: str) -> Problem:
+    """The failure of a job that ran out of time."""
+    return Problem.of(RetryableError(code, detail))

@@ -1,0 +1,139 @@
+"""What workers tell: how far the units of a job are, and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec.structs import replace
+
+from services.scheduler.decision import Circumstances, Outcome, Repeated, Stale
+from services.scheduler.rules.asking import LOST
+from services.scheduler.rules.record import (
+    PATIENT,
+    at_phase,
+    changed,
+    ended,
+    failed,
+    from_the_start,
+    ordered,
+    pause,
+    with_unit,
+    without_chunks,
+)
+from shared.contracts.facts import Downloaded, Failed, Finalized, Prepared, Separated
+from shared.contracts.job import Job, Phase, Status
+from shared.contracts.unit import Unit, UnitState
+from shared.contracts.work import UNIT_PREPARE, UNIT_SOURCE, UNIT_STEMS, StopOrder
+
+Done = Downloaded | Prepared | Separated | Finalized
+
+_OLD: Final = "not the attempt that is awaited"
+
+
+def downloaded(job: Job, fact: Downloaded, at: Circumstances) -> Outcome:
+    """The track is there."""
+
+    def apply(job: Job) -> Job:
+        job = at_phase(job, Phase.SEPARATION, at)
+        return replace(job, track=fact.track, metadata=fact.metadata)
+
+    return _accept(job, fact, at, apply, "downloaded")
+
+
+def prepared(job: Job, fact: Prepared, at: Circumstances) -> Outcome:
+    """The plan is there."""
+    return _accept(
+        job, fact, at, lambda job: replace(job, plan=fact.plan), f"model {fact.plan.model}"
+    )
+
+
+def separated(job: Job, fact: Separated, at: Circumstances) -> Outcome:
+    """A chunk is done, perhaps the last one."""
+    last = job.plan is not None and job.chunks_done + 1 == job.plan.chunks
+
+    def apply(job: Job) -> Job:
+        return at_phase(job, Phase.FINALIZATION, at) if last else job
+
+    return _accept(job, fact, at, apply, "separated" if last else "")
+
+
+def finalized(job: Job, fact: Finalized, at: Circumstances) -> Outcome:
+    """The stems are there."""
+
+    def apply(job: Job) -> Job:
+        return ended(replace(job, result=fact.result), Status.COMPLETED, at)
+
+    return _accept(job, fact, at, apply, "completed")
+
+
+def finalized_again(job: Job, fact: Finalized, _: Circumstances) -> Outcome:
+    """Of a completed job: what completed it, or something older."""
+    unit = job.units.get(fact.unit)
+    return Repeated(job) if unit and unit.attempt == fact.attempt else Stale(_OLD)
+
+
+def failure(job: Job, fact: Failed, at: Circumstances) -> Outcome:
+    """Something went wrong: try again later, make lost files anew, or give up."""
+    unit = job.units.get(fact.unit)
+    if unit is None or unit.attempt != fact.attempt or unit.state is UnitState.DONE:
+        return Stale(_OLD)
+    if unit.state is UnitState.WAITING:
+        return Repeated(job)
+    problem = fact.problem
+    note = f"{fact.stage} {fact.unit}: {problem.title}"
+    if problem.code in LOST and job.restarts < at.retries.restarts:
+        return _anew(job, fact.unit, at, f"{note}; making it anew")
+    failures = unit.failures + 1
+    patient = problem.code in PATIENT
+    attempts = at.retries.patient_attempts if patient else at.retries.attempts[fact.stage]
+    if problem.retryable and failures < attempts:
+        retry_at = at.now + pause(failures, problem, at)
+        waiting = Unit(UnitState.WAITING, unit.attempt, failures, retry_at)
+        return changed(with_unit(job, fact.unit, waiting), at, f"{note}; trying again")
+    return failed(job, at, problem, note)
+
+
+def failure_again(job: Job, fact: Failed, _: Circumstances) -> Outcome:
+    """Of a failed job: what it failed of, or something older."""
+    unit = job.units.get(fact.unit)
+    same = unit is not None and unit.attempt == fact.attempt and job.error == fact.problem
+    return Repeated(job) if same else Stale("not what the job has failed of")
+
+
+def _anew(job: Job, unit: str, at: Circumstances, note: str) -> Outcome:
+    """Finalization misses chunks: compute them again; anything else misses the track."""
+    if unit == UNIT_STEMS:
+        job = at_phase(without_chunks(job), Phase.SEPARATION, at)
+    else:
+        job = at_phase(from_the_start(job), Phase.DOWNLOAD, at)
+    job = replace(job, restarts=job.restarts + 1)
+    return ordered(job, at, note, StopOrder(job_id=job.id))
+
+
+def _accept(
+    job: Job, fact: Done, at: Circumstances, apply: Callable[[Job], Job], note: str
+) -> Outcome:
+    """Take in a fact, if it is of the attempt that was ordered, and order what comes next."""
+    if not _fits(fact):
+        return Stale(f"no unit {fact.unit} is answered with this")
+    unit = job.units.get(fact.unit)
+    if unit is None or unit.attempt != fact.attempt:
+        return Stale(_OLD)
+    if unit.state is UnitState.DONE:
+        return Repeated(job)
+    done = Unit(UnitState.DONE, unit.attempt)
+    return ordered(apply(with_unit(job, fact.unit, done)), at, note)
+
+
+def _fits(fact: Done) -> bool:
+    """Whether this is what a unit of this name is answered with."""
+    match fact:
+        case Downloaded():
+            return fact.unit == UNIT_SOURCE
+        case Prepared():
+            return fact.unit == UNIT_PREPARE
+        case Finalized():
+            return fact.unit == UNIT_STEMS
+        case Separated():
+            return fact.unit.isdigit()
