@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from services.scheduler.batch import BatchChanged, BatchDue, BatchExpired, BatchRepeated, ErrandTurn
@@ -39,6 +38,7 @@ from shared.telemetry import TRACEPARENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from structlog.typing import FilteringBoundLogger
 
@@ -71,6 +71,7 @@ class Scheduler:
         decider: Decider,
         batches: Batches,
         retention: RetentionLimits,
+        now: Callable[[], datetime],
         steady: Callable[[], float],
         log: FilteringBoundLogger,
     ) -> None:
@@ -79,6 +80,7 @@ class Scheduler:
         self._decider = decider
         self._batches = batches
         self._retention = retention
+        self._now = now
         self._steady = steady
         self._log = log
         self._looked = float("-inf")
@@ -143,7 +145,7 @@ class Scheduler:
 
     def decisions(self) -> list[Own]:
         """What the scheduler has to tell itself now: whose turn or time has come."""
-        now = datetime.now(UTC)
+        now = self._now()
         return [
             *self._dispatcher.decisions(now),
             *self._batches.decisions(now),
@@ -156,11 +158,11 @@ class Scheduler:
         first = min((time for time in times if time is not None), default=None)
         if first is None:
             return None
-        return max(0.0, (first - datetime.now(UTC)).total_seconds())
+        return max(0.0, (first - self._now()).total_seconds())
 
     def queue(self) -> Queue:
         """The order of all turns, to be told."""
-        return self._dispatcher.queue(datetime.now(UTC))
+        return self._dispatcher.queue(self._now())
 
     def _expired(self, now: datetime) -> list[Expired | BatchExpired]:
         if self._steady() < self._looked + RETENTION_SECONDS:

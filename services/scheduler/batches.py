@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from services.scheduler.batch import (
@@ -25,6 +24,7 @@ from shared.jetstream.store import ConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from structlog.typing import FilteringBoundLogger
 
@@ -44,6 +44,7 @@ class Batches:
         records: Records,
         decider: Decider,
         dispatcher: Dispatcher,
+        now: Callable[[], datetime],
         chance: Callable[[], float],
         limits: LifeLimits,
         log: FilteringBoundLogger,
@@ -51,6 +52,7 @@ class Batches:
         self._records = records
         self._decider = decider
         self._dispatcher = dispatcher
+        self._now = now
         self._chance = chance
         self._limits = limits
         self._log = log
@@ -129,7 +131,7 @@ class Batches:
         else:
             extra = max(0, extra - 1)  # the place that the batch itself has
         at = Circumstances(
-            now=datetime.now(UTC),
+            now=self._now(),
             chance=self._chance(),
             retries=self._limits.retries,
             full=full,

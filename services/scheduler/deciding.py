@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -28,6 +27,7 @@ from shared.jetstream.store import ConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from structlog.typing import FilteringBoundLogger
 
@@ -62,6 +62,7 @@ class Decider:
         dispatcher: Dispatcher,
         fleet: Fleet,
         may_act: Callable[[], bool],
+        now: Callable[[], datetime],
         chance: Callable[[], float],
         limits: LifeLimits,
         log: FilteringBoundLogger,
@@ -70,6 +71,7 @@ class Decider:
         self._dispatcher = dispatcher
         self._fleet = fleet
         self._may_act = may_act
+        self._now = now
         self._chance = chance
         self._limits = limits
         self._log = log
@@ -80,7 +82,7 @@ class Decider:
         for _ in range(WRITES):
             self.must_act()
             stored = await self._records.job(message.job_id)
-            now = datetime.now(UTC)
+            now = self._now()
             if stored.job is not None and not conflicted:
                 self._dispatcher.heard(stored.job, message, now)
             outcome = advance(stored.job, message, self.circumstances(stored, message, now))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -61,6 +63,7 @@ async def assemble(
     archive = Archive(scratch / f"{resources.instance}.sqlite")
     stack.callback(archive.close)
     fleet, chance = Fleet(), random.SystemRandom().random
+    now = partial(datetime.now, UTC)
     limits = LifeLimits(times=_times(config))
     ledger = Ledger(limits.times)
     records = Records(store=PatientStore(JobStore(nc, log), log), ledger=ledger, archive=archive)
@@ -85,6 +88,7 @@ async def assemble(
         dispatcher=dispatcher,
         fleet=fleet,
         may_act=lambda: lease.held,
+        now=now,
         chance=chance,
         limits=limits,
         log=log,
@@ -97,11 +101,13 @@ async def assemble(
             records=records,
             decider=decider,
             dispatcher=dispatcher,
+            now=now,
             chance=chance,
             limits=limits,
             log=log,
         ),
         retention=RetentionLimits(seconds=config.keep_seconds, bytes=config.keep_bytes),
+        now=now,
         steady=monotonic,
         log=log,
     )
