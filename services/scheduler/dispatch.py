@@ -17,7 +17,7 @@ from shared.contracts.job import Job, Phase
 from shared.contracts.request import Priority
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 #: From the one that goes first.
 LEVELS: Final[Mapping[Priority, int]] = {
@@ -101,7 +101,7 @@ def _fairly(
 
 def choose(
     waiting: Iterable[Job],
-    processing: Iterable[Job],
+    processing: Collection[Job],
     *,
     capacity: Capacity,
     shares: Mapping[str, int],
@@ -113,16 +113,13 @@ def choose(
 
     A job that still has to download needs a download slot; one that resumes later does not.
     """
-    running, candidates = list(processing), list(waiting)
-    had = levelled(shares, (*running, *candidates))
-    free = capacity.max_processing - len(running)
-    free_downloads = capacity.download_slots - sum(map(takes_download_slot, running))
+    had = dict(shares)
+    free = capacity.max_processing - len(processing)
+    free_downloads = capacity.download_slots - sum(map(takes_download_slot, processing))
     chosen: list[str] = []
     if free <= 0:
         return Choice(chosen, had)
-    if free_downloads <= 0:
-        candidates = [job for job in candidates if not downloads(job)]
-    for job in in_order(candidates, had, now, ageing):
+    for job in in_order(waiting, had, now, ageing):
         if len(chosen) >= free:
             break
         if (downloads(job) and free_downloads <= 0) or not gate.lets(job):
@@ -133,12 +130,11 @@ def choose(
     return Choice(chosen, had)
 
 
-def levelled(shares: Mapping[str, int], jobs: Iterable[Job]) -> Shares:
-    """The shares of the owners of ``jobs``: who comes anew begins with the least of the others.
+def levelled(shares: Mapping[str, int], owners: Collection[str]) -> Shares:
+    """The shares of these owners: who comes anew begins with the least of the others.
 
     So nobody saves turns up, and nobody has to catch up with what others had before.
     """
-    owners = {job.terms.owner for job in jobs}
     least = min((shares[owner] for owner in owners if owner in shares), default=0)
     return {owner: shares.get(owner, least) - least for owner in owners}
 

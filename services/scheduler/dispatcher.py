@@ -131,7 +131,7 @@ class Dispatcher:
     def queue(self, now: datetime) -> Queue:
         """The order of all turns, and what stands in the way."""
         waiting = self._ledger.waiting.values()
-        shares = levelled(self._shares, (*self._ledger.processing.values(), *waiting))
+        shares = levelled(self._shares, self._ledger.owners())
         order = [job.id for job in in_order(waiting, shares, now, self._limits.ageing)]
         pauses = self.sites.pauses(now)
         hindered = (
@@ -164,11 +164,14 @@ class Dispatcher:
     def _starts(self, now: datetime) -> list[Dispatched]:
         processing = self._ledger.processing.values()
         downloading = [job for job in processing if takes_download_slot(job)]
+        capacity = self.capacity()
+        # Most of the time every download slot is taken: don't look through all who want one.
+        full = len(downloading) >= capacity.download_slots
         chosen, self._shares = choose(
-            self._ledger.waiting.values(),
+            (self._ledger.resuming if full else self._ledger.waiting).values(),
             processing,
-            capacity=self.capacity(),
-            shares=self._shares,
+            capacity=capacity,
+            shares=levelled(self._shares, self._ledger.owners()),
             gate=self.sites.gate(downloading, now),
             now=now,
             ageing=self._limits.ageing,

@@ -10,6 +10,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from services.scheduler.dispatch import downloads
 from services.scheduler.grants import Tally, tally
 from services.scheduler.rules.timing import times
 from shared.contracts.job import Job, Status
@@ -33,6 +34,8 @@ class Ledger:
         self._records: dict[str, tuple[int, Job]] = {}
         #: Pending and not held: those that can be started.
         self.waiting: dict[str, Job] = {}
+        #: Those of them that need no download any more.
+        self.resuming: dict[str, Job] = {}
         self.processing: dict[str, Job] = {}
         #: What each processing job wants of the separators.
         self.tallies: dict[str, Tally] = {}
@@ -57,6 +60,10 @@ class Ledger:
         """The same of one owner."""
         return self._queued[owner]
 
+    def owners(self) -> set[str]:
+        """Who has unfinished jobs."""
+        return {*self._queued, *(job.terms.owner for job in self.processing.values())}
+
     def get(self, job_id: str) -> tuple[int, Job] | None:
         """An unfinished job and its revision."""
         return self._records.get(job_id)
@@ -74,6 +81,8 @@ class Ledger:
             self._queued[job.terms.owner] += 1
             if job.status is Status.PENDING and job.held_at is None:
                 self.waiting[job.id] = job
+                if not downloads(job):
+                    self.resuming[job.id] = job
         if (first := min(times(job, self._limits), default=None)) is not None:
             heapq.heappush(self._timers, (first, job.id, revision))
             self._tidy()
@@ -84,6 +93,7 @@ class Ledger:
         if known is None:
             return
         self.waiting.pop(job_id, None)
+        self.resuming.pop(job_id, None)
         self.tallies.pop(job_id, None)
         if self.processing.pop(job_id, None) is None:
             owner = known[1].terms.owner

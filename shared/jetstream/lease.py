@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.js import JetStreamContext
 
-#: How often a holder renews, and how often a standby tries.
+#: How often a holder renews, and how often a standby tries: it shall take over soon after an
+#: orderly stop.
 RENEW_SECONDS: Final = 1.5
+STANDBY_SECONDS: Final = 0.5
 #: A holder trusts its lease this much less long than the broker keeps it.
 MARGIN_SECONDS: Final = 1.0
 
@@ -42,7 +44,7 @@ class Lease:
     async def acquire(self) -> None:
         """Wait until it is ours."""
         while not await self._write():  # noqa: ASYNC110 - only asking tells
-            await asyncio.sleep(RENEW_SECONDS)
+            await asyncio.sleep(STANDBY_SECONDS)
 
     async def keep(self) -> None:
         """Renew it until it is lost: nobody else can have it before our time is over."""
