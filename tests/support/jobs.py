@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from services.scheduler.core import advance
 from services.scheduler.decision import Changed, Circumstances, Dispatched
 from shared.contracts.audio import AudioFormat, Metadata, Plan, Result, StemFile, Track
 from shared.contracts.commands import CancelJob, RetryJob, SubmitJob
 from shared.contracts.facts import Downloaded, Failed, Finalized, Prepared, Separated
-from shared.contracts.job import Job, Status, Unit, UnitState
+from shared.contracts.job import Job, Status
 from shared.contracts.problem import Problem
-from shared.contracts.request import Options, Source
+from shared.contracts.request import Options, Priority, Source, Terms
+from shared.contracts.unit import Unit, UnitState
 from shared.contracts.work import (
     UNIT_PREPARE,
     UNIT_SOURCE,
@@ -39,9 +40,9 @@ WINDOW: Final = 2
 _FRAMES_A_CHUNK: Final = 400
 
 
-def at(now: datetime = NOW, *, window: int = WINDOW, chance: float = 0.0) -> Circumstances:
+def at(now: datetime = NOW, *, window: int = WINDOW, **more: Any) -> Circumstances:  # noqa: ANN401 - whatever there is
     """Circumstances of a decision."""
-    return Circumstances(now=now, window=window, chance=chance)
+    return Circumstances(now=now, window=window, **more)
 
 
 def track(chunks: int = 3) -> Track:
@@ -82,13 +83,22 @@ def result() -> Result:
 METADATA: Final = Metadata(title="A Song", artist="Somebody", duration=3.0, extractor="generic")
 
 
-def submit(job_id: str = JOB, *, run_at: datetime | None = None, reply_to: str = "") -> SubmitJob:
+def submit(
+    job_id: str = JOB,
+    *,
+    url: str = "https://example.org/a.mp3",
+    owner: str = "",
+    priority: Priority = Priority.NORMAL,
+    run_at: datetime | None = None,
+    deadline: datetime | None = None,
+    reply_to: str = "",
+) -> SubmitJob:
     """A submission."""
     return SubmitJob(
         job_id=job_id,
-        source=Source(url="https://example.org/a.mp3"),
+        source=Source(url=url),
         options=Options(),
-        run_at=run_at,
+        terms=Terms(owner=owner, priority=priority, run_at=run_at, deadline=deadline),
         reply_to=reply_to,
     )
 

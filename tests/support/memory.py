@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from shared.jetstream.store import ConflictError, Stored
+from shared.contracts.batch import Batch
+from shared.contracts.job import Job
+from shared.contracts.work import ExpandWork, WorkBase
+from shared.jetstream.store import BATCHES, ConflictError, Stored, StoredBatch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-
-    from shared.contracts.job import Job
 
 W = TypeVar("W")
 
@@ -181,46 +182,107 @@ class MemorySpeaker(Generic[W]):
 
 
 class MemoryStore:
-    """The jobs' bucket: records by id, writes that are compare-and-set."""
+    """The jobs' bucket: records by key, compare-and-set writes, markers of what is gone."""
 
-    def __init__(self, *jobs: Job) -> None:
-        self._records: dict[str, tuple[int, Job | None]] = {}
+    def __init__(self, *records: Job | Batch) -> None:
+        self._records: dict[str, tuple[int, Job | Batch | None, str]] = {}
         self._revision = 0
-        #: Called before each write: a test's chance to be somebody else.
+        #: Called before each write: a test's chance to be somebody else, or to break off.
         self.before_write: Callable[[], None] = lambda: None
-        for job in jobs:
-            self.put(job)
+        #: Called after each write, before anyone learns of it.
+        self.after_write: Callable[[], None] = lambda: None
+        for record in records:
+            self.put(record)
 
-    def put(self, job: Job) -> int:
+    def put(self, record: Job | Batch) -> int:
         """Write without asking."""
-        self._revision += 1
-        self._records[job.id] = (self._revision, job)
-        return self._revision
+        return self._put(_key(record), record)
+
+    def forget_marker(self, job_id: str) -> None:
+        """A day has passed: the marker of a removed job is gone."""
+        assert self._records[job_id][1] is None
+        del self._records[job_id]
 
     def job(self, job_id: str) -> Job | None:
         """The record as it is."""
-        return self._records.get(job_id, (0, None))[1]
+        found = self._records.get(job_id, _NOTHING)[1]
+        assert not isinstance(found, Batch)
+        return found
+
+    def batch(self, batch_id: str) -> Batch | None:
+        """The same of a batch."""
+        found = self._records.get(BATCHES + batch_id, _NOTHING)[1]
+        assert not isinstance(found, Job)
+        return found
+
+    def jobs(self) -> list[Job]:
+        """Every job there is."""
+        return [record for _, record, _ in self._records.values() if isinstance(record, Job)]
 
     async def load(self, job_id: str) -> Stored | None:
         """See ``JobStore``."""
-        found = self._records.get(job_id)
-        return Stored(job_id, *found) if found else None
+        if job_id not in self._records:
+            return None
+        revision, _, request = self._records[job_id]
+        return Stored(job_id, revision, self.job(job_id), request)
 
-    async def get(self, job_id: str) -> Job | None:
+    async def load_batch(self, batch_id: str) -> StoredBatch | None:
         """See ``JobStore``."""
-        return self.job(job_id)
+        found = self._records.get(BATCHES + batch_id)
+        return StoredBatch(batch_id, found[0], self.batch(batch_id)) if found else None
+
+    async def ordering(self, work: WorkBase) -> Job | Batch | None:
+        """See ``JobStore``."""
+        return self.batch(work.job_id) if isinstance(work, ExpandWork) else self.job(work.job_id)
 
     async def write(self, job: Job, revision: int) -> int:
         """See ``JobStore``."""
-        self.before_write()
-        if self._records.get(job.id, (0, None))[0] != revision:
-            raise ConflictError(job.id)
-        return self.put(job)
+        return self._swap(job.id, job, revision)
 
-    async def scan(self, after: int = 0) -> AsyncIterator[Stored]:
+    async def write_batch(self, batch: Batch, revision: int) -> int:
         """See ``JobStore``."""
-        for job_id, (revision, job) in sorted(
-            self._records.items(), key=lambda record: record[1][0]
-        ):
-            if revision > after:
-                yield Stored(job_id, revision, job)
+        return self._swap(BATCHES + batch.id, batch, revision)
+
+    async def remove(self, job_id: str, revision: int, request: str = "") -> int:
+        """See ``JobStore``."""
+        return self._swap(job_id, None, revision, request)
+
+    async def remove_batch(self, batch_id: str, revision: int) -> int:
+        """See ``JobStore``."""
+        return self._swap(BATCHES + batch_id, None, revision)
+
+    async def scan(self, after: int = 0) -> AsyncIterator[Stored | StoredBatch]:
+        """See ``JobStore``."""
+        newest = sorted(self._records.items(), key=lambda record: record[1][0])
+        for key, (revision, record, request) in newest:
+            if revision <= after:
+                continue
+            if key.startswith(BATCHES):
+                assert not isinstance(record, Job)
+                yield StoredBatch(key.removeprefix(BATCHES), revision, record)
+            else:
+                assert not isinstance(record, Batch)
+                yield Stored(key, revision, record, request)
+
+    def _swap(self, key: str, record: Job | Batch | None, revision: int, request: str = "") -> int:
+        self.before_write()
+        known = self._records.get(key, _NOTHING)
+        if known[0] != revision:
+            if known[0] and known[1] == record:
+                return known[0]  # its confirmation may have got lost
+            raise ConflictError(key)
+        self._put(key, record, request)
+        self.after_write()
+        return self._revision
+
+    def _put(self, key: str, record: Job | Batch | None, request: str = "") -> int:
+        self._revision += 1
+        self._records[key] = (self._revision, record, request)
+        return self._revision
+
+
+_NOTHING: Final = (0, None, "")
+
+
+def _key(record: Job | Batch) -> str:
+    return BATCHES + record.id if isinstance(record, Batch) else record.id
