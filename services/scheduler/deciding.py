@@ -124,6 +124,7 @@ class Decider:
         return Speeds(
             separation=self._fleet.separation_speed(model),
             slots=max(1, self._dispatcher.capacity().separate_slots),
+            ahead=self._dispatcher.ahead_of(job),
             finalization=self._fleet.finalization_speed,
         )
 

@@ -16,7 +16,7 @@ from services.scheduler.dispatch import (
     levelled,
     takes_download_slot,
 )
-from services.scheduler.grants import Passed, Tally, passed_over, windows
+from services.scheduler.grants import Passed, Tally, passed_over, tally, windows
 from services.scheduler.pace import Pace
 from shared.contracts.facts import Downloaded, Failed, Prepared, Separated
 from shared.contracts.live import QUEUE_LISTED, Queue
@@ -101,6 +101,15 @@ class Dispatcher:
             began = after.resumed_at
             ran = (now - began).total_seconds() if began is not None else None
             self.pace.ended(self._steady(), ran)
+
+    def ahead_of(self, job: Job) -> float:
+        """Seconds of audio whose chunks go before those of ``job``: of jobs with less left."""
+        mine = tally(job)
+        return sum(
+            one.seconds
+            for one in self._tallies()
+            if one.job_id != job.id and (one.level, one.seconds) < (mine.level, mine.seconds)
+        )
 
     def room(self, owner: str, extra: int = 0) -> int:
         """Places that are free for an owner's jobs; ``extra`` are spoken for."""

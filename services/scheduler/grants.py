@@ -45,8 +45,9 @@ class Tally(NamedTuple):
 def tally(job: Job) -> Tally:
     """The wants of a processing job."""
     out = idle = other = waits = 0
-    seconds = job.track.seconds if job.track else 0.0
+    seconds = 0.0
     if job.phase is Phase.SEPARATION:
+        seconds = job.track.seconds if job.track else 0.0
         prepare = job.units.get(UNIT_PREPARE)
         other = int(prepare is not None and prepare.state is UnitState.ORDERED)
         if job.plan is not None and job.track is not None:

@@ -34,6 +34,8 @@ class Speeds(Struct, frozen=True, kw_only=True):
     separation: float | None = None
     #: Separator slots that can work on the job at once.
     slots: int = 1
+    #: Seconds of audio of other jobs that go first.
+    ahead: float = 0.0
     #: Of encoding all stems.
     finalization: float | None = None
 
@@ -78,6 +80,8 @@ def expected(job: Job, now: datetime, percent: float, speeds: Speeds) -> datetim
     left = job.track.seconds * min(1.0, max(0.0, (end - percent) / (end - start)))
     chunks_left = (job.plan.chunks - job.chunks_done) if job.plan else speeds.slots
     seconds = left / (speeds.separation * max(1, min(speeds.slots, chunks_left)))
+    if left > 0:
+        seconds += speeds.ahead / (speeds.separation * max(1, speeds.slots))
     if speeds.finalization is not None:
         last, full = SPANS[Phase.FINALIZATION]
         share = min(1.0, (full - percent) / (full - last))
