@@ -160,6 +160,7 @@ class Dispatcher:
             rate=self.pace.rate(self._steady()),
             run_seconds=self.pace.run_seconds,
             stalled=self._stalled(),
+            absent=self._fleet.absent(self._steady()),
             hindered={job_id: hindered[job_id] for job_id in listed if job_id in hindered},
             pauses=pauses,
         )

@@ -40,6 +40,11 @@ class Fleet:
             if beat.stage is stage and at + GONE_SECONDS >= now
         )
 
+    def absent(self, now: float) -> tuple[Stage, ...]:
+        """Stages of which no worker is alive."""
+        alive = {beat.stage for at, beat in self._beats.values() if at + GONE_SECONDS >= now}
+        return tuple(stage for stage in Stage if stage not in alive)
+
     def ailment(self, stage: Stage, now: float) -> Code | None:
         """Why a stage's living workers take nothing; None if one does, or none lives."""
         alive = [

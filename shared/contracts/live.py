@@ -78,6 +78,8 @@ class Queue(Struct, frozen=True, kw_only=True, omit_defaults=True):
     run_seconds: float | None = None
     #: Why none of them can start, as far as something stands in the way.
     stalled: Code | None = None
+    #: Stages of which no worker is there: what is processed stands still in them.
+    absent: tuple[Stage, ...] = ()
     #: Why single ones can't start although it may be their turn.
     hindered: dict[str, Code] = {}
     #: Sites that are left alone.
