@@ -5,7 +5,16 @@
  */
 
 /** @typedef {"connecting"|"live"|"reconnecting"|"offline"} Connection */
+/**
+ * @typedef {object} Handlers
+ * @property {(job: import("./types.js").Snapshot) => void} job
+ * @property {(progress: import("./types.js").Progress) => void} progress
+ * @property {(gone: {id: string}) => void} gone a job was removed
+ * @property {(news: import("./types.js").QueueNews) => void} queue
+ * @property {(batch: import("./types.js").Batch) => void} batch
+ */
 
+const KINDS = /** @type {(keyof Handlers)[]} */ (["job", "progress", "gone", "queue", "batch"]);
 const FIRST_DELAY = 1000;
 const LAST_DELAY = 30000;
 
@@ -16,16 +25,12 @@ export class Events {
   #delay = FIRST_DELAY;
   #timer = 0;
   #handlers;
+  #connection;
 
-  /**
-   * @param {{
-   *   job: (job: import("./types.js").Snapshot) => void,
-   *   progress: (progress: import("./types.js").Progress) => void,
-   *   connection: (state: Connection) => void,
-   * }} handlers
-   */
-  constructor(handlers) {
+  /** @param {Handlers} handlers @param {(state: Connection) => void} connection */
+  constructor(handlers, connection) {
     this.#handlers = handlers;
+    this.#connection = connection;
     // A page in the back/forward cache must not hold one of the server's streams.
     addEventListener("pagehide", () => this.close());
     addEventListener("pageshow", (event) => event.persisted && this.open(this.#after));
@@ -40,18 +45,16 @@ export class Events {
     this.#source = source;
     source.onopen = () => {
       this.#delay = FIRST_DELAY;
-      this.#handlers.connection("live");
+      this.#connection("live");
     };
     source.onerror = () => this.#broken(source);
-    source.addEventListener("job", (event) => {
-      this.#remember(event);
-      const job = parse(event.data);
-      if (job) this.#handlers.job(job);
-    });
-    source.addEventListener("progress", (event) => {
-      const progress = parse(event.data);
-      if (progress) this.#handlers.progress(progress);
-    });
+    for (const kind of KINDS) {
+      source.addEventListener(kind, (event) => {
+        if (event.lastEventId) this.#after = event.lastEventId;
+        const data = parse(event.data);
+        if (data) this.#handlers[kind](data);
+      });
+    }
   }
 
   close() {
@@ -60,15 +63,10 @@ export class Events {
     this.#source = null;
   }
 
-  /** @param {MessageEvent} event */
-  #remember(event) {
-    if (event.lastEventId) this.#after = event.lastEventId;
-  }
-
   /** @param {EventSource} source */
   #broken(source) {
     if (source !== this.#source) return;
-    this.#handlers.connection(navigator.onLine === false ? "offline" : "reconnecting");
+    this.#connection(navigator.onLine === false ? "offline" : "reconnecting");
     if (source.readyState !== EventSource.CLOSED) return;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.open(this.#after), this.#delay * (0.75 + Math.random() / 2));

@@ -1,5 +1,5 @@
 // @ts-check
-/** Values into words. Pure: the time is always an argument. */
+/** Values into words. Pure. */
 
 /** @typedef {import("./types.js").Snapshot} Snapshot */
 
@@ -27,9 +27,40 @@ const ACTIVITY = {
   encoding: "Encoding the stems",
 };
 
-/** What a job's chip says. @param {{status: import("./types.js").Status, phase?: import("./types.js").Phase|null}} job */
+/** A status, or what a working job is at. @param {{status: import("./types.js").Status, phase?: import("./types.js").Phase|null}} moment */
 export function statusWord({ status, phase }) {
   return status === "processing" && phase ? (PHASE[phase] ?? phase) : (STATUS[status] ?? status);
+}
+
+/** What a job's chip says. @param {Snapshot} job */
+export function chipWord(job) {
+  return isKept(job) ? "On hold" : statusWord(job);
+}
+
+/** What is announced of a job: words that change a few times in its life. @param {Snapshot} job */
+export function stateWord(job) {
+  return isKept(job) ? "On hold" : statusWord({ status: job.status });
+}
+
+/** @param {Snapshot} job */
+const isKept = ({ status, held }) => held && (status === "pending" || status === "scheduled");
+
+/** A code where nothing else is said: `source.not_found` → `Source: not found`. @param {string} code */
+export function codeWords(code) {
+  const [place, ...rest] = code.replaceAll("_", " ").split(".");
+  const words = rest.join(" ");
+  return `${place.charAt(0).toUpperCase()}${place.slice(1)}${words ? `: ${words}` : ""}`;
+}
+
+/** `1st`, `2nd`, `13th`. @param {number} number */
+export function ordinal(number) {
+  const tail = number % 100 > 10 && number % 100 < 14 ? "th" : (["th", "st", "nd", "rd"][number % 10] ?? "th");
+  return `${number.toLocaleString("en")}${tail}`;
+}
+
+/** `1 song`, `12 songs`. @param {number} count @param {string} noun */
+export function counted(count, noun) {
+  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 /** @param {import("./types.js").Activity} activity */
@@ -54,59 +85,6 @@ export function shortUrl(address) {
   } catch {
     return address;
   }
-}
-
-/** `3:07`, `1:02:09`. @param {number} seconds */
-export function clock(seconds) {
-  const whole = Math.max(0, Math.floor(Number.isFinite(seconds) ? seconds : 0));
-  const h = Math.floor(whole / 3600);
-  const m = Math.floor((whole % 3600) / 60);
-  const s = String(whole % 60).padStart(2, "0");
-  return h ? `${h}:${String(m).padStart(2, "0")}:${s}` : `${m}:${s}`;
-}
-
-/** `3 minutes 7 seconds`, for screen readers. @param {number} seconds */
-export function spokenTime(seconds) {
-  const whole = Math.max(0, Math.floor(seconds));
-  const m = Math.floor(whole / 60);
-  const parts = m ? [`${m} ${m === 1 ? "minute" : "minutes"}`] : [];
-  return [...parts, `${whole % 60} seconds`].join(" ");
-}
-
-/** How long it will take still, or "" where nobody knows. @param {string|null|undefined} eta @param {number} now milliseconds */
-export function timeLeft(eta, now) {
-  if (!eta) return "";
-  const seconds = (Date.parse(eta) - now) / 1000;
-  if (!Number.isFinite(seconds)) return "";
-  if (seconds < -20) return "taking longer than expected";
-  if (seconds < 8) return "a few seconds left";
-  if (seconds < 50) return `about ${Math.ceil(seconds / 10) * 10} s left`;
-  if (seconds < 3300) return `about ${Math.max(1, Math.round(seconds / 60))} min left`;
-  const hours = seconds / 3600;
-  return hours < 10 ? `about ${hours.toFixed(1).replace(".0", "")} h left` : `about ${Math.round(hours)} h left`;
-}
-
-/** `just now`, `12 min ago`, then a date. @param {string|null} at @param {number} now milliseconds */
-export function ago(at, now) {
-  if (!at) return "";
-  const seconds = (now - Date.parse(at)) / 1000;
-  if (seconds < 45) return "just now";
-  if (seconds < 3000) return `${Math.max(1, Math.round(seconds / 60))} min ago`;
-  if (seconds < 80000) return `${Math.round(seconds / 3600)} h ago`;
-  return new Date(at).toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" });
-}
-
-/** `at 02:00`, with the day when it isn't today. @param {string} at @param {number} now milliseconds */
-export function when(at, now) {
-  const date = new Date(at);
-  const time = date.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
-  if (date.toDateString() === new Date(now).toDateString()) return `at ${time}`;
-  return `${date.toLocaleDateString(undefined, { weekday: "short", day: "numeric", month: "short" })}, ${time}`;
-}
-
-/** `14:03:22`, for timelines. @param {string} at */
-export function clockTime(at) {
-  return new Date(at).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 }
 
 /** `8.4 MB`. @param {number} bytes */

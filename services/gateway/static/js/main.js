@@ -1,107 +1,127 @@
 // @ts-check
 /** Where the page's parts meet. */
 
-import * as api from "./api.js";
+import { models } from "./api/server.js";
 import { announcer } from "./announce.js";
+import { BatchStore } from "./batches/store.js";
 import { Composer } from "./compose/composer.js";
 import { acceptDrops } from "./compose/drop.js";
 import { OptionsPanel } from "./compose/options.js";
+import { TermsPanel } from "./compose/terms.js";
 import { Uploads } from "./compose/uploads.js";
 import { connectionLine } from "./connection.js";
+import { Deeds } from "./deeds.js";
+import { setText } from "./dom.js";
 import { Events } from "./events.js";
+import { counted } from "./format.js";
+import { Filters } from "./jobs/filters.js";
 import { JobList } from "./jobs/list.js";
+import { Loader } from "./jobs/loader.js";
+import { readView, writeView } from "./jobs/view.js";
 import { PlayerHost } from "./player/host.js";
+import { StatusPanel } from "./status/panel.js";
 import { Store } from "./store.js";
+import { Submitter } from "./submit.js";
 
-/** Milliseconds before the first page is asked for again. */
+/** Milliseconds before what the page can't do without is asked for again. */
 const RETRY = 3000;
 
 /** @param {string} id @returns {HTMLElement} */
 const element = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
-const store = new Store();
+const jobs = new Store();
+const batches = new BatchStore();
 const connection = connectionLine(element("connection"));
 const announce = announcer(element("live"), element("notices"));
-const options = new OptionsPanel(() => offerModels());
 /** File names of this visit's uploads, until the jobs have their metadata. @type {Map<string, string>} */
 const filenames = new Map();
-/** @type {string|null} */
-let cursor = null;
 let modelsTimer = 0;
 
+const submitter = new Submitter({
+  job: (job) => jobs.put(job, false),
+  batch: (batch) => {
+    list.reveal(batch.id);
+    batches.put(batch);
+  },
+  later: () => announce.say("Accepted. It will appear in a moment."),
+});
+const deeds = new Deeds({ jobs, batches, announce, submitter });
 const players = new PlayerHost((id, open) => list.card(id)?.playing(open));
 
-const list = new JobList(element("jobs"), element("songs-count"), store, {
-  async command(id, verb) {
-    try {
-      const job = await api.command(id, verb);
-      if (job) store.put(job, false);
-    } catch (error) {
-      const { code, title, detail, hint } = api.problemOf(error);
-      if (code === "job.not_found") store.remove(id);
-      announce.warn([title, detail, hint].filter(Boolean).join(". "));
-    }
-  },
+const list = new JobList(element("jobs"), { jobs, batches, loader: new Loader(jobs, batches) }, {
+  ...deeds.all,
   togglePlayer(id, mount) {
-    const entry = store.jobs.get(id);
+    const entry = jobs.jobs.get(id);
     if (entry) players.toggle(entry.job, mount);
   },
   filename: (job) => filenames.get(job.source.upload ?? ""),
-  async more() {
-    try {
-      take(await api.listJobs(cursor));
-    } catch (error) {
-      announce.warn(api.problemOf(error).title);
-    }
+  left: (id) => players.forget(id),
+  trouble: (error) => deeds.refused(error),
+  counted(running, waiting) {
+    setText(element("songs-count"), [running ? `${running} running` : "", waiting ? `${waiting} waiting` : ""].filter(Boolean).join(", "));
+    document.title = running ? `(${running}) Stembus` : "Stembus";
   },
 });
 
-const events = new Events({
-  job: (job) => store.put(job, true),
-  progress: (progress) => store.tick(progress),
-  connection,
+const filters = new Filters(readView(location.search), async (view) => {
+  history.replaceState(null, "", writeView(view) || location.pathname);
+  try {
+    const found = await list.show(view);
+    if (found !== null) announce.say(`${counted(list.size, "song")} shown`);
+  } catch (error) {
+    deeds.refused(error);
+  }
 });
+element("filters").append(filters.element);
 
-store.subscribe((ids) => {
+const status = new StatusPanel();
+element("tools").prepend(status.button);
+document.body.append(status.element);
+
+const events = new Events({
+  job: (job) => jobs.put(job, true),
+  progress: (progress) => jobs.tick(progress),
+  gone: ({ id }) => jobs.remove(id),
+  queue: (news) => jobs.place(news),
+  batch: (batch) => batches.put(batch),
+}, connection);
+
+jobs.subscribe((ids) => {
   for (const id of ids) {
-    const job = store.jobs.get(id)?.job;
-    if (job) announce.job(job);
+    const job = jobs.jobs.get(id)?.job;
+    if (!job) announce.forget(id);
+    else {
+      filters.owner(job.owner);
+      if (!job.batch) announce.job(job);
+    }
     if (job?.status !== "completed") players.forget(id);
   }
 });
-
-/** @param {import("./types.js").Source} source */
-async function submit(source) {
-  const job = await api.submit(source, options.value);
-  if (job) store.put(job, false);
-  else announce.say("Accepted. It will appear in a moment.");
-}
-
-const uploads = new Uploads(element("uploads"), (source, filename) => {
-  if (source.upload) filenames.set(source.upload, filename);
-  return submit(source);
+batches.subscribe((ids) => {
+  for (const id of ids) {
+    const batch = batches.batches.get(id);
+    if (batch) announce.batch(batch);
+  }
 });
-const composer = new Composer({ options, submit, files: (files) => uploads.add(files) });
+
+const options = new OptionsPanel(() => offerModels());
+const terms = new TermsPanel();
+const uploads = new Uploads(element("uploads"), {
+  named: (upload, filename) => filenames.set(upload, filename),
+  submit: (sources, key, waiting) => submitter.send({ sources, options: options.value, terms: terms.value }, key, waiting),
+});
+const composer = new Composer({ options, terms, submitter, files: (files) => uploads.add(files) });
 element("composer").append(composer.element);
 acceptDrops(element("drop"), {
   files: (files) => uploads.add(files),
   address: (text) => composer.suggest(text),
 });
 
-/** @param {import("./types.js").Page} page */
-function take(page) {
-  for (const job of page.jobs) store.put(job, false);
-  cursor = page.next;
-  list.hasMore(cursor !== null);
-}
-
 /** The list first, then everything that happened since: nothing falls between the two. */
 async function begin() {
   try {
-    const page = await api.listJobs();
-    take(page);
-    list.ready();
-    events.open(page.revision);
+    const revision = await list.show(readView(location.search));
+    if (revision !== null) events.open(revision);
   } catch {
     connection("reconnecting");
     setTimeout(begin, RETRY);
@@ -111,7 +131,7 @@ async function begin() {
 async function offerModels() {
   clearTimeout(modelsTimer);
   try {
-    options.offer(await api.models());
+    options.offer(await models());
   } catch {
     modelsTimer = setTimeout(offerModels, RETRY);
   }

@@ -4,6 +4,8 @@
  * move a job forward, and is forgotten as soon as a snapshot has moved on.
  */
 
+import { Changes } from "./changes.js";
+
 /** @typedef {import("./types.js").Snapshot} Snapshot */
 /** @typedef {import("./types.js").Progress} Progress */
 /**
@@ -14,8 +16,6 @@
  * @property {boolean} streamed whether the snapshot came with the (ordered) event stream
  */
 
-/** Changes within this many milliseconds are drawn together. */
-const BATCH = 40;
 const OVER = new Set(["completed", "failed", "cancelled"]);
 
 /** Whether only a retry can change the job any more. @param {Snapshot} job */
@@ -24,15 +24,11 @@ export const isOver = (job) => OVER.has(job.status);
 export class Store {
   /** @type {Map<string, Entry>} */
   jobs = new Map();
-  /** @type {Set<string>} */
-  #changed = new Set();
-  #timer = 0;
-  /** @type {((ids: Set<string>) => void)[]} */
-  #listeners = [];
+  #changes = new Changes();
 
   /** Be told which jobs changed, a few times a second at most. @param {(ids: Set<string>) => void} listener */
   subscribe(listener) {
-    this.#listeners.push(listener);
+    this.#changes.subscribe(listener);
   }
 
   /**
@@ -48,8 +44,9 @@ export class Store {
     const retried = held && isOver(held.job) && !isOver(job);
     const live = held?.live && job.status === "processing" && held.live.phase === job.phase ? held.live : null;
     const floor = held && !retried ? held.progress : 0;
-    this.jobs.set(job.id, { job, live, streamed, progress: Math.max(floor, job.progress) });
-    this.#touch(job.id);
+    const placed = held ? inItsPlace(job, held.job) : job;
+    this.jobs.set(job.id, { job: placed, live, streamed, progress: Math.max(floor, job.progress) });
+    this.#changes.touch(job.id);
   }
 
   /** Take in a progress report. @param {Progress} live */
@@ -57,26 +54,33 @@ export class Store {
     const held = this.jobs.get(live.job_id);
     if (!held || held.job.status !== "processing" || behind(live.phase, held.job.phase)) return;
     this.jobs.set(live.job_id, { ...held, live, progress: Math.max(held.progress, live.progress) });
-    this.#touch(live.job_id);
+    this.#changes.touch(live.job_id);
+  }
+
+  /** Take in where a waiting job stands. @param {import("./types.js").QueueNews} news */
+  place(news) {
+    const held = this.jobs.get(news.id);
+    if (!held || isOver(held.job) || held.job.status === "processing") return;
+    this.jobs.set(news.id, { ...held, job: { ...held.job, ...news } });
+    this.#changes.touch(news.id);
   }
 
   /** Forget a job that was removed. @param {string} id */
   remove(id) {
-    if (this.jobs.delete(id)) this.#touch(id);
+    if (this.jobs.delete(id)) this.#changes.touch(id);
   }
+}
 
-  /** @param {string} id */
-  #touch(id) {
-    this.#changed.add(id);
-    this.#timer ||= setTimeout(() => this.#flush(), BATCH);
-  }
-
-  #flush() {
-    const changed = this.#changed;
-    this.#changed = new Set();
-    this.#timer = 0;
-    for (const listener of this.#listeners) listener(changed);
-  }
+/**
+ * A record may be newer than the queue that its answer was made with: the place that is known
+ * is kept until the queue says another one.
+ * @param {Snapshot} job @param {Snapshot} before @returns {Snapshot}
+ */
+function inItsPlace(job, before) {
+  const same = job.position === null && job.status === "pending" && !job.held && job.queued_at === before.queued_at;
+  if (!same || before.position === null) return job;
+  const { position, starts_at, eta } = before;
+  return { ...job, position, starts_at, eta };
 }
 
 const PHASES = ["download", "separation", "finalization"];

@@ -1,33 +1,45 @@
 // @ts-check
 /** The form: addresses in, jobs out. Files go to the uploads. */
 
-import { problemOf } from "../api.js";
+import { problemOf, sentences } from "../api/http.js";
+import { FormKey } from "../api/key.js";
 import { freshId, h, setText } from "../dom.js";
 import { icon } from "../icons.js";
+import { WaitLine } from "../waitline.js";
 import { readAddresses } from "./addresses.js";
 
 const ACCEPT = "audio/*,video/*,.flac,.wav,.mp3,.m4a,.aac,.ogg,.opus,.aiff,.aif,.wma,.mkv,.mp4,.webm,.mov";
+/** Lines that the field grows to; more are scrolled. */
+const LINES = 8;
 
 export class Composer {
-  #input = h("input", {
+  #input = h("textarea", {
     id: freshId("address"),
-    type: "text",
+    rows: 1,
     inputMode: "url",
     autocomplete: "off",
     spellcheck: false,
     placeholder: "https://…",
-    "aria-describedby": "compose-message",
+    enterKeyHint: "go",
+    "aria-describedby": "compose-message compose-count",
     "data-testid": "url",
-    oninput: () => this.#say(""),
+    oninput: () => this.#typed(),
+    onkeydown: (/** @type {KeyboardEvent} */ event) => this.#onkey(event),
   });
   #message = h("p", { id: "compose-message", class: "compose-message", role: "alert", "data-testid": "compose-message" });
+  #count = h("span", { id: "compose-count", class: "quiet", "data-testid": "compose-count" });
   #submit = h("button", { type: "submit", class: "button primary", "data-testid": "submit" }, "Separate");
+  #wait = new WaitLine(() => this.#abort.abort());
+  #abort = new AbortController();
+  #key = new FormKey();
+  #busy = false;
   #deps;
 
   /**
    * @param {{
    *   options: import("./options.js").OptionsPanel,
-   *   submit: (source: import("../types.js").Source) => Promise<void>,
+   *   terms: import("./terms.js").TermsPanel,
+   *   submitter: import("../submit.js").Submitter,
    *   files: (files: File[]) => void,
    * }} deps
    */
@@ -50,34 +62,40 @@ export class Composer {
       "form",
       { class: "composer", "data-testid": "composer", noValidate: true, onsubmit: (/** @type {Event} */ event) => this.#onsubmit(event) },
       h("div", { class: "composer-row" },
-        h("label", { class: "unseen", for: this.#input.id }, "Address of a song or video; several with spaces between them"),
+        h("label", { class: "unseen", for: this.#input.id }, "Address of a song or video; several with one on each line"),
         this.#input,
         this.#submit),
       h("div", { class: "composer-or" },
         picker,
         h("button", { type: "button", class: "button plain", "data-testid": "choose", onclick: () => picker.click() }, icon("file"), "Choose files"),
-        h("span", { class: "quiet" }, "or drop them anywhere on this page")),
+        h("span", { class: "quiet composer-drop" }, "or drop them anywhere on this page"),
+        this.#count),
       this.#message,
-      deps.options.element,
+      this.#wait.element,
+      h("div", { class: "composer-options" }, deps.options.element, deps.terms.element),
     );
-    this.#input.addEventListener("paste", (event) => this.#onpaste(event));
     document.addEventListener("paste", (event) => this.#onpagepaste(event));
   }
 
-  /** Put an address into the field, ready to send. @param {string} text */
+  /** Put addresses into the field, ready to send. @param {string} text */
   suggest(text) {
     this.#input.value = text;
     this.#input.focus();
-    this.#say("");
+    this.#typed();
   }
 
-  /** @param {ClipboardEvent} event a list pasted into one line would lose its line ends */
-  #onpaste(event) {
-    const text = event.clipboardData?.getData("text") ?? "";
-    if (!/\n/.test(text.trim())) return;
-    event.preventDefault();
-    this.#input.setRangeText(text.trim().split(/\s+/).join(" "), this.#input.selectionStart ?? 0, this.#input.selectionEnd ?? 0, "end");
+  #typed() {
     this.#say("");
+    const { urls } = readAddresses(this.#input.value);
+    this.#input.rows = Math.min(LINES, this.#input.value.split("\n").length);
+    setText(this.#count, urls.length > 1 ? `${urls.length} songs, taken as one batch` : "");
+  }
+
+  /** @param {KeyboardEvent} event Enter sends, Shift+Enter begins another line */
+  #onkey(event) {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    this.element.requestSubmit();
   }
 
   /** @param {ClipboardEvent} event an address or files pasted anywhere else on the page */
@@ -87,13 +105,14 @@ export class Composer {
     if (files.length) this.#deps.files(files);
     else {
       const { urls } = readAddresses(event.clipboardData?.getData("text") ?? "");
-      if (urls.length) this.suggest(urls.join(" "));
+      if (urls.length) this.suggest(urls.join("\n"));
     }
   }
 
   /** @param {Event} event */
   async #onsubmit(event) {
     event.preventDefault();
+    if (this.#busy) return;
     const { urls, wrong } = readAddresses(this.#input.value);
     if (wrong.length) {
       this.#say(`“${wrong[0].slice(0, 80)}” is not a web address. It should begin with https://`);
@@ -104,21 +123,38 @@ export class Composer {
       this.#input.focus();
       return;
     }
-    this.#submit.disabled = true;
-    this.#say("");
-    const left = [...urls];
-    try {
-      for (const url of urls) {
-        await this.#deps.submit({ url });
-        left.shift();
-      }
-    } catch (error) {
-      const { title, detail, hint } = problemOf(error);
-      this.#say([detail ? `${title}: ${detail}.` : `${title}.`, hint].filter(Boolean).join(" ").replaceAll("..", "."));
-    } finally {
-      this.#input.value = left.join(" ");
-      this.#submit.disabled = false;
+    const { options, terms } = this.#deps;
+    if (terms.playlist && urls.length > 1) {
+      this.#say("Give one playlist at a time.");
+      return;
     }
+    await this.#send({ sources: urls.map((url) => ({ url })), playlist: terms.playlist, options: options.value, terms: terms.value });
+  }
+
+  /** @param {import("../submit.js").Order} order */
+  async #send(order) {
+    const sent = this.#input.value;
+    this.#setBusy(true);
+    this.#say("");
+    this.#abort = new AbortController();
+    try {
+      await this.#deps.submitter.send(order, this.#key.of(order), { onwait: (wait) => this.#wait.show(wait), signal: this.#abort.signal });
+      this.#key.spent();
+      this.#deps.terms.reset();
+      if (this.#input.value === sent) this.#input.value = "";
+      this.#typed();
+    } catch (error) {
+      this.#say(sentences(problemOf(error)));
+    } finally {
+      this.#setBusy(false);
+    }
+  }
+
+  /** @param {boolean} busy the button keeps the focus */
+  #setBusy(busy) {
+    this.#busy = busy;
+    if (busy) this.#submit.setAttribute("aria-disabled", "true");
+    else this.#submit.removeAttribute("aria-disabled");
   }
 
   /** @param {string} text */

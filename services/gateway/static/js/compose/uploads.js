@@ -1,131 +1,98 @@
 // @ts-check
-/** Files on their way: one at a time, each with its progress, each becoming a job. */
+/** Files on their way: one at a time; those that were given together become one batch. */
 
-import { problemOf, upload } from "../api.js";
-import { h, setData, setText } from "../dom.js";
-import { size } from "../format.js";
-import { icon } from "../icons.js";
+import { problemOf, sentences } from "../api/http.js";
+import { patiently } from "../api/patience.js";
+import { upload } from "../api/uploads.js";
+import { Parcel } from "./parcel.js";
+import { UploadRow } from "./upload-row.js";
 
-/** @typedef {{file: File, view: UploadRow}} Item */
+/** @typedef {{file: File, row: UploadRow, parcel: Parcel}} Item */
 
 export class Uploads {
   /** @type {Item[]} */
   #waiting = [];
-  #busy = false;
+  /** @type {Set<Parcel>} */
+  #parcels = new Set();
+  #sending = false;
   #element;
-  #submit;
+  #on;
 
   /**
    * @param {HTMLElement} element
-   * @param {(source: import("../types.js").Source, filename: string) => Promise<void>} submit
+   * @param {{submit: import("./parcel.js").Submit, named: (upload: string, filename: string) => void}} on `named`: a file's name, until the song tells its own
    */
-  constructor(element, submit) {
+  constructor(element, on) {
     this.#element = element;
-    this.#submit = submit;
+    this.#on = on;
     addEventListener("beforeunload", (event) => {
-      if (this.#busy) event.preventDefault();
+      if (this.#sending || [...this.#parcels].some((parcel) => parcel.submitting)) event.preventDefault();
     });
   }
 
   /** @param {File[]} files */
   add(files) {
-    for (const file of files) {
+    const parcel = this.#parcel();
+    const items = files.map((file) => {
+      const row = new UploadRow(file, { again: () => this.#again(item), close: () => this.#drop(item) });
       /** @type {Item} */
-      const item = { file, view: new UploadRow(file, { again: () => this.#enqueue(item), close: () => this.#drop(item) }) };
-      this.#element.append(item.view.element);
-      this.#enqueue(item);
-    }
+      const item = { file, row, parcel };
+      parcel.await(row);
+      return item;
+    });
+    this.#element.append(...items.map(({ row }) => row.element));
+    this.#enqueue(items);
   }
 
-  /** @param {Item} item */
-  #enqueue(item) {
-    item.view.wait();
-    this.#waiting.push(item);
-    if (!this.#busy) this.#run();
+  #parcel() {
+    const parcel = new Parcel(this.#on.submit);
+    this.#parcels.add(parcel);
+    return parcel;
+  }
+
+  /** @param {Item[]} items */
+  #enqueue(items) {
+    for (const { row } of items) row.wait();
+    this.#waiting.push(...items);
+    if (!this.#sending) this.#run();
+  }
+
+  /** What has arrived is submitted again, all of it; what has not is sent alone. @param {Item} item */
+  #again(item) {
+    if (item.parcel.holds(item.row)) {
+      item.parcel.send();
+      return;
+    }
+    item.parcel = this.#parcel();
+    item.parcel.await(item.row);
+    this.#enqueue([item]);
   }
 
   /** @param {Item} item */
   #drop(item) {
     this.#waiting = this.#waiting.filter((each) => each !== item);
-    item.view.element.remove();
+    item.row.element.remove();
+    item.parcel.remove(item.row);
+    item.parcel.without(item.row);
   }
 
   async #run() {
-    this.#busy = true;
+    this.#sending = true;
     for (let item = this.#waiting.shift(); item; item = this.#waiting.shift()) await this.#send(item);
-    this.#busy = false;
+    this.#sending = false;
   }
 
   /** @param {Item} item */
-  async #send({ file, view }) {
-    const signal = view.start();
+  async #send({ file, row, parcel }) {
+    const signal = row.start();
     try {
-      const sent = await upload(file, (share) => view.progress(share), signal);
-      await this.#submit({ upload: sent.upload }, file.name);
-      view.element.remove();
+      const sent = await patiently(() => upload(file, (share) => row.progress(share), signal), (wait) => row.hold(wait), signal);
+      this.#on.named(sent.upload, file.name);
+      parcel.arrived(row, { upload: sent.upload });
     } catch (error) {
-      if (signal.aborted) view.element.remove();
-      else view.fail(problemOf(error));
+      if (signal.aborted) row.element.remove();
+      else row.fail(sentences(problemOf(error)));
+      parcel.without(row);
     }
-  }
-}
-
-class UploadRow {
-  /** @type {AbortController|null} */
-  #abort = null;
-  #state = h("span", { class: "upload-state quiet" });
-  #bar = h("progress", { max: 1, value: 0 });
-  #again;
-
-  /** @param {File} file @param {{again: () => void, close: () => void}} on */
-  constructor(file, on) {
-    this.size = file.size;
-    this.#bar.setAttribute("aria-label", `Upload of ${file.name}`);
-    this.#again = h("button", { type: "button", class: "button small", hidden: true, onclick: on.again }, icon("retry"), "Try again");
-    this.element = h(
-      "div",
-      { class: "upload", "data-testid": "upload", "data-state": "waiting" },
-      h("span", { class: "upload-name" }, file.name),
-      this.#state,
-      this.#again,
-      h("button", {
-        type: "button",
-        class: "button icon-only",
-        "aria-label": `Cancel the upload of ${file.name}`,
-        onclick: () => (this.#abort ? this.#abort.abort() : on.close()),
-      }, icon("close")),
-      this.#bar,
-    );
-  }
-
-  wait() {
-    this.#again.hidden = true;
-    this.#show("waiting", "waiting");
-  }
-
-  /** @returns {AbortSignal} */
-  start() {
-    this.#abort = new AbortController();
-    this.progress(0);
-    return this.#abort.signal;
-  }
-
-  /** @param {number} share */
-  progress(share) {
-    this.#bar.value = share;
-    this.#show("sending", share < 1 ? `${size(Math.round(share * this.size))} of ${size(this.size)}` : "Storing…");
-  }
-
-  /** @param {import("../types.js").Problem} problem */
-  fail({ title, detail, hint }) {
-    this.#abort = null;
-    this.#again.hidden = false;
-    this.#show("failed", [title, detail, hint].filter(Boolean).join(". "));
-  }
-
-  /** @param {string} state @param {string} words */
-  #show(state, words) {
-    setData(this.element, "state", state);
-    setText(this.#state, words);
   }
 }

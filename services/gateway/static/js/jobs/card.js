@@ -1,57 +1,60 @@
 // @ts-check
 /** One job on the page. Built once, then only what changed is written. */
 
-import { stemUrl } from "../api.js";
+import { deedButton } from "../button.js";
 import { freshId, h, setData, setText } from "../dom.js";
-import { ago, clock, shortUrl, size, statusWord, stemClass, stemLabel, titleOf, when } from "../format.js";
+import { chipWord, shortUrl, titleOf } from "../format.js";
 import { icon } from "../icons.js";
-import { isOver } from "../store.js";
+import { ago, clock } from "../times.js";
+import { Actions } from "./actions.js";
 import { problemBox } from "./problem.js";
 import { ProgressView } from "./progress.js";
+import { StemLinks } from "./stems.js";
 import { Thumbnail } from "./thumbnail.js";
 import { Timeline } from "./timeline.js";
+import { WaitingView } from "./waiting.js";
 
 /** @typedef {import("../types.js").Snapshot} Snapshot */
 /**
- * @typedef {object} CardActions
- * @property {(id: string, verb: "cancel"|"retry") => Promise<void>} command
- * @property {(id: string, mount: HTMLElement) => void} togglePlayer
- * @property {(job: Snapshot) => string|undefined} filename of an upload from this page
+ * @typedef {import("./actions.js").JobDeeds & {
+ *   takePlaylist: (job: Snapshot) => Promise<void>,
+ *   filename: (job: Snapshot) => string|undefined,
+ * }} CardDeeds `filename`: of an upload from this page
  */
 
 export class Card {
-  #id;
   #on;
   #thumb;
   #title = h("h3", { id: freshId("title"), class: "title" });
   #byline = h("p", { class: "byline quiet" });
   #chip = h("span", { class: "chip", "data-testid": "status" });
-  #actions = h("div", { class: "actions" });
+  #actions;
+  #waiting = new WaitingView();
   #progress = new ProgressView();
   #problem = h("div", { class: "problem-slot" });
-  #stems = h("ul", { class: "stem-links" });
+  #stems = new StemLinks();
   #facts = h("p", { class: "facts quiet" });
   #timeline = new Timeline();
-  /** What the parts that are rebuilt as a whole were built from. */
-  #built = { actions: "", problem: "", stems: "" };
+  #problemShown = "";
   #open = false;
   /** @type {import("../store.js").Entry|null} */
   #entry = null;
 
-  /** @param {string} id @param {CardActions} on */
+  /** @param {string} id @param {CardDeeds} on */
   constructor(id, on) {
-    this.#id = id;
     this.#on = on;
     this.#thumb = new Thumbnail(id);
     this.mount = h("div", { class: "player-slot" });
+    this.#actions = new Actions(id, this.#title.id, this.mount, on);
     this.element = h("article", { class: "card", "data-job-id": id, "data-testid": "job", "aria-labelledby": this.#title.id },
       h("div", { class: "card-head" },
         this.#thumb.element,
         h("div", { class: "card-words" }, this.#title, this.#byline),
         this.#chip),
+      this.#waiting.element,
       this.#progress.element,
       this.#problem,
-      h("div", { class: "card-row" }, this.#actions, this.#stems, this.mount,
+      h("div", { class: "card-row" }, this.#actions.element, this.#stems.element, this.mount,
         h("div", { class: "card-foot" }, this.#facts, this.#timeline.element)));
   }
 
@@ -69,18 +72,21 @@ export class Card {
     setData(this.element, "status", job.status);
     setData(this.element, "phase", job.phase);
     setData(this.element, "progress", progress.toFixed(1));
+    setData(this.element, "held", job.held ? "" : null);
+    setData(this.element, "position", job.position === null ? null : String(job.position));
     setText(this.#title, titleOf(job, this.#on.filename(job)));
     this.#title.title = job.source.url ?? "";
     setText(this.#byline, byline(job, now));
-    setText(this.#chip, statusWord(job));
+    setText(this.#chip, chipWord(job));
     this.#thumb.update(job.metadata?.thumbnail);
+    this.#waiting.update(job, now);
     const moving = job.status === "processing";
     const stopped = (job.status === "failed" || job.status === "cancelled") && progress > 0;
     this.#progress.element.hidden = !moving && !stopped;
     if (moving || stopped) this.#progress.update(entry, now);
     this.#drawProblem(job);
-    this.#drawActions(job);
-    this.#drawStems(job);
+    this.#actions.update(job, this.#open);
+    this.#stems.update(job, this.#open);
     setText(this.#facts, facts(job));
     this.#timeline.update(job.timeline);
   }
@@ -88,72 +94,24 @@ export class Card {
   /** @param {Snapshot} job */
   #drawProblem(job) {
     const problem = job.status === "failed" ? job.error : null;
-    if (!this.#changed("problem", problem)) return;
-    this.#problem.replaceChildren(...(problem ? [problemBox(problem)] : []));
+    const key = JSON.stringify(problem);
+    if (key === this.#problemShown) return;
+    this.#problemShown = key;
+    const remedies = problem?.code === "source.playlist" && job.source.url ? [this.#playlistButton()] : [];
+    this.#problem.replaceChildren(...(problem ? [problemBox(problem, ...remedies)] : []));
   }
 
-  /** @param {Snapshot} job */
-  #drawActions(job) {
-    const playable = job.status === "completed" && job.stems.length > 0;
-    if (!this.#changed("actions", [job.status, playable, this.#open])) return;
-    const had = this.#actions.contains(document.activeElement);
-    this.#actions.replaceChildren();
-    if (playable) {
-      this.#actions.append(h("button", {
-        type: "button",
-        class: `button ${this.#open ? "" : "primary"}`,
-        "data-testid": "open-player",
-        "aria-expanded": String(this.#open),
-        onclick: () => this.#on.togglePlayer(this.#id, this.mount),
-      }, icon(this.#open ? "close" : "sliders"), this.#open ? "Close the mixer" : "Open the mixer"));
-    } else if (job.status === "failed" || job.status === "cancelled") {
-      this.#actions.append(this.#commandButton("retry", icon("retry"), "Retry"));
-    } else if (!isOver(job)) {
-      this.#actions.append(this.#commandButton("cancel", icon("stop"), "Cancel"));
-    }
-    if (had) this.#actions.querySelector("button")?.focus();
-  }
-
-  /** @param {"cancel"|"retry"} verb @param {Element} picture @param {string} words */
-  #commandButton(verb, picture, words) {
-    const button = h("button", {
-      type: "button",
-      class: "button",
-      "data-testid": verb,
-      onclick: async () => {
-        button.disabled = true;
-        try {
-          await this.#on.command(this.#id, verb);
-        } finally {
-          button.disabled = false;
-        }
+  #playlistButton() {
+    return deedButton({
+      testid: "take-playlist",
+      picture: icon("stack"),
+      words: "Take all songs of this playlist",
+      kind: "plain",
+      about: this.#title.id,
+      deed: async () => {
+        if (this.#entry) await this.#on.takePlaylist(this.#entry.job);
       },
-    }, picture, words, h("span", { class: "unseen" }, ` ${this.#title.textContent}`));
-    return button;
-  }
-
-  /** Downloads, while the mixer (which has its own) is closed. @param {Snapshot} job */
-  #drawStems(job) {
-    const stems = job.status === "completed" && !this.#open ? job.stems : [];
-    if (!this.#changed("stems", stems)) return;
-    this.#stems.replaceChildren(...stems.map((stem) =>
-      h("li", {}, h("a", {
-        class: `stem-link ${stemClass(stem.name)}`,
-        href: stemUrl(job, stem.name, true),
-        download: "",
-        title: `Download, ${size(stem.bytes)}`,
-        "data-testid": "stem-link",
-        "data-stem": stem.name,
-      }, stemLabel(stem.name), icon("download")))));
-    this.#stems.hidden = stems.length === 0;
-  }
-
-  /** @param {"actions"|"problem"|"stems"} part @param {unknown} made */
-  #changed(part, made) {
-    const key = JSON.stringify(made ?? null);
-    if (this.#built[part] === key) return false;
-    this.#built[part] = key;
-    return true;
+    });
   }
 }
 
@@ -162,8 +120,13 @@ function byline(job, now) {
   const { metadata, source } = job;
   const seconds = job.seconds ?? metadata?.duration;
   const origin = source.url && metadata?.title ? shortUrl(source.url).split("/")[0] : null;
-  const moment = job.status === "scheduled" && job.run_at ? `starts ${when(job.run_at, now)}` : ago(job.finished_at ?? job.created_at, now);
-  return [metadata?.artist, seconds ? clock(seconds) : null, origin, moment].filter(Boolean).join(" · ");
+  return [
+    metadata?.artist,
+    seconds ? clock(seconds) : null,
+    origin,
+    job.owner ? `for ${job.owner}` : null,
+    ago(job.finished_at ?? job.created_at, now),
+  ].filter(Boolean).join(" · ");
 }
 
 /** @param {Snapshot} job */

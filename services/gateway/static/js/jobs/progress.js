@@ -2,8 +2,9 @@
 /** How far a job is: three steps, and one line that becomes four where the song comes apart. */
 
 import { freshId, h, setData, setText, svg } from "../dom.js";
-import { activityWords, timeLeft } from "../format.js";
+import { activityWords } from "../format.js";
 import { icon } from "../icons.js";
+import { timeLeft } from "../times.js";
 
 /** @type {[import("../types.js").Phase, string][]} */
 const STEPS = [["download", "Download"], ["separation", "Separate"], ["finalization", "Finish"]];

@@ -2,7 +2,8 @@
 /** A job's history, drawn while its disclosure is open. */
 
 import { h } from "../dom.js";
-import { clockTime, statusWord } from "../format.js";
+import { statusWord } from "../format.js";
+import { clockTime } from "../times.js";
 
 export class Timeline {
   /** @type {import("../types.js").Moment[]} */

@@ -1,7 +1,8 @@
 // @ts-check
 /** The mixer of one finished job. */
 
-import * as api from "../api.js";
+import { problemOf } from "../api/http.js";
+import { peaks, stemUrl } from "../api/jobs.js";
 import { h, setData, setText } from "../dom.js";
 import { stemLabel, titleOf } from "../format.js";
 import { engineFor } from "./engine.js";
@@ -43,12 +44,12 @@ export class Player {
     this.#engine = engineFor({
       context,
       seconds: job.seconds ?? 0,
-      stems: job.stems.map((stem) => ({ name: stem.name, bytes: stem.bytes, url: api.stemUrl(job, stem.name) })),
+      stems: job.stems.map((stem) => ({ name: stem.name, bytes: stem.bytes, url: stemUrl(job, stem.name) })),
       onchange: () => this.#sync(),
       onload: (share) => this.#loading(share),
     });
     this.#mix = mixing.fitTo(mixing.initialMix(names), this.#engine.limit);
-    this.#lanes = job.stems.map((stem) => new Lane(stem, api.stemUrl(job, stem.name, true), {
+    this.#lanes = job.stems.map((stem) => new Lane(stem, stemUrl(job, stem.name, true), {
       mute: (name) => this.#remix(mixing.toggleMute(this.#mix, name)),
       solo: (name) => this.#remix(mixing.toggleSolo(this.#mix, name)),
       level: (name, level) => this.#remix(mixing.setLevel(this.#mix, name, level)),
@@ -95,7 +96,7 @@ export class Player {
     this.#drawMix();
     this.#place();
     this.#loading(0);
-    const peaks = this.#drawPeaks();
+    const drawn = this.#drawPeaks();
     try {
       await this.#prepare();
     } catch (error) {
@@ -108,7 +109,7 @@ export class Player {
       : "");
     setData(this.element, "duration", this.#engine.duration.toFixed(2));
     this.#sync();
-    await peaks;
+    await drawn;
   }
 
   dispose() {
@@ -163,7 +164,7 @@ export class Player {
 
   async #drawPeaks() {
     try {
-      const { stems } = await api.peaks(this.#job.id, this.#abort.signal);
+      const { stems } = await peaks(this.#job.id, this.#abort.signal);
       for (const lane of this.#lanes) lane.waveform.show(stems[lane.name] ?? []);
     } catch {
       // The waveforms are a comfort: measure what has been decoded, and play on.

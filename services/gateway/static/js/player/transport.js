@@ -2,8 +2,8 @@
 /** Play, place in the song, loop, master volume, presets. */
 
 import { freshId, h, setText } from "../dom.js";
-import { clock, spokenTime } from "../format.js";
 import { icon } from "../icons.js";
+import { clock, spokenTime } from "../times.js";
 import { taper } from "./mix.js";
 
 /** @type {Record<import("./mix.js").Preset, string>} */
