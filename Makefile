@@ -1,5 +1,6 @@
 # make demo   separate a short clip (or SONG=<path or URL>) into OUT and stop
 # make test   every test and every check
+# make chaos  hurt everything for two minutes (SEED=…: as it was before)
 # make bench  measure the control plane (BENCH=submit,growth: only these, and nothing is written)
 .DELETE_ON_ERROR:
 
@@ -12,8 +13,9 @@ READY := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
 RIVALS := $(VENV)/.rivals
 BENCH ?=
+SEED ?=
 
-.PHONY: demo up test check unit acceptance bench format clean
+.PHONY: demo up test check unit acceptance chaos bench format clean
 
 demo: $(READY)
 	$(BIN)/stembus separate "$(SONG)" --out "$(OUT)" --data "$(CURDIR)/data"
@@ -37,6 +39,11 @@ unit: $(TOOLS)
 # One at a time: each has all four services to itself.
 acceptance: $(TOOLS)
 	$(BIN)/python -m pytest tests/acceptance
+	$(BIN)/python -m pytest tests/chaos
+
+# Two minutes of faults in everything; the seed is printed, and `acceptance` has a short version.
+chaos: $(TOOLS)
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
 
 # Some ten minutes, on a machine that has nothing else to do.
 bench: $(TOOLS) $(RIVALS)

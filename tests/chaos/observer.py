@@ -55,6 +55,10 @@ class Observer:
         self.revisions.append(seen.revision)
         self.heard[seen.record.id].append(seen)
 
+    async def flush(self) -> None:
+        """Return when everything has been heard that was told until now."""
+        await self._nc.flush()
+
     async def records(self) -> dict[str, Seen]:
         """Every job's newest record, as it lies in the bucket."""
         info = await self._stream(JOBS, f"{_SUBJECT}>")

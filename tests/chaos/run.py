@@ -62,7 +62,9 @@ class Size(Struct, frozen=True, kw_only=True):
 LONG: Final = Size(
     jobs=200, seconds=120.0, pause=1.5, longest_freeze=16.0, again=60.0, patience=1500.0
 )
-SHORT: Final = Size(jobs=22, seconds=15.0, pause=0.7, longest_freeze=3.0, again=3.0, patience=240.0)
+SHORT: Final = Size(
+    jobs=22, seconds=14.0, pause=0.62, longest_freeze=3.0, again=3.0, patience=240.0
+)
 
 
 class Run:
