@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 
 from tests.benchmarks import growth, lifecycle, live, start, submit
+from tests.benchmarks.alternatives import race
 from tests.benchmarks.machine import this_machine
 from tests.benchmarks.report import Report
 from tests.benchmarks.scale import FULL, QUICK
@@ -30,6 +31,7 @@ BENCHMARKS: Final[Mapping[str, tuple[str, Benchmark]]] = {
     "lifecycle": ("jobs from submission to end", lifecycle.measure),
     "growth": ("many jobs that have ended", growth.measure),
     "waiting": ("many jobs that wait", growth.measure_waiting),
+    "alternatives": ("the same work on Celery and on taskiq", race.measure),
 }
 
 

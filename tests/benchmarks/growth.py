@@ -43,12 +43,12 @@ async def measure(folder: Path, scale: Scale, report: Report) -> None:
 
 async def measure_waiting(folder: Path, scale: Scale, report: Report) -> None:
     """Many jobs that wait: what a submission and a job's turn cost then."""
-    about = f" with {scale.waiting:,} waiting"
+    of = f"{scale.waiting:,} waiting"
     async with _filled(folder, records.waiting(scale.waiting)) as plane, new_session() as session:
-        await _start(plane, about, report)
+        await _start(plane, of, report)
         await plane.until_ready(session)
         audience = Audience(session, plane.url)
-        await _submissions(audience.submit, about, scale, report)
+        await _submissions(audience, audience.submit, of, scale, report)
         async with audience.watching():
             await plane.start(HANDS)
             await audience.ends(WARM_UP)
@@ -56,25 +56,25 @@ async def measure_waiting(folder: Path, scale: Scale, report: Report) -> None:
             cpu, began = cpu_seconds(scheduler), perf_counter()
             await audience.ends(scale.growth_lives)
             seconds, cpu = perf_counter() - began, cpu_seconds(scheduler) - cpu
-    report.add(f"lives{about}", scale.growth_lives / seconds, "jobs/s")
-    report.add(f"scheduler's CPU for a life{about}", 1000 * cpu / scale.growth_lives, "ms")
+    report.add("lives", scale.growth_lives / seconds, "jobs/s", of=of)
+    report.add("scheduler's CPU for a life", 1000 * cpu / scale.growth_lives, "ms", of=of)
 
 
 async def _stored(folder: Path, stored: int, scale: Scale, report: Report) -> None:
-    about = f" with {stored:,} stored"
+    of = f"{stored:,} stored"
     async with _filled(folder, records.finished(stored)) as plane, new_session() as session:
-        await _start(plane, about, report)
+        await _start(plane, of, report)
         audience = Audience(session, plane.url)
         wanted = "≤ 30" if stored == HELD_SIZE else ""
         await ask_all(
-            session, plane.url, count=scale.questions, about=about, wanted=wanted, report=report
+            session, plane.url, count=scale.questions, of=of, wanted=wanted, report=report
         )
-        await _submissions(audience.store, about, scale, report)
+        await _submissions(audience, audience.store, of, scale, report)
         async with audience.watching():
             await plane.start(HANDS)
             await at_once(audience.life, count=WARM_UP, width=WARM_UP)
             seconds = await at_once(audience.life, count=scale.growth_lives, width=IN_FLIGHT)
-    report.add(f"lives{about}", scale.growth_lives / seconds, "jobs/s")
+    report.add("lives", scale.growth_lives / seconds, "jobs/s", of=of)
 
 
 @asynccontextmanager
@@ -91,16 +91,16 @@ async def _filled(folder: Path, jobs: Iterable[Job]) -> AsyncIterator[Plane]:
         await plane.stop_all()
 
 
-async def _start(plane: Plane, about: str, report: Report) -> None:
+async def _start(plane: Plane, of: str, report: Report) -> None:
     """A scheduler and a gateway on what there is: how long until they are of use, how large."""
-    report.add(f"scheduler, start → first answer{about}", await _first_answer(plane), "s")
-    report.add(f"scheduler's memory{about}", resident_bytes(plane.pid(SCHEDULER)) / _MIB, "MiB")
+    report.add("scheduler, start → first answer", await _first_answer(plane), "s", of=of)
+    report.add("scheduler's memory", resident_bytes(plane.pid(SCHEDULER)) / _MIB, "MiB", of=of)
     async with new_session() as session:
         began = perf_counter()
         await plane.start(GATEWAY)
         await plane.until_ready(session)
-    report.add(f"gateway, start → first answer{about}", perf_counter() - began, "s")
-    report.add(f"gateway's memory{about}", resident_bytes(plane.pid(GATEWAY)) / _MIB, "MiB")
+    report.add("gateway, start → first answer", perf_counter() - began, "s", of=of)
+    report.add("gateway's memory", resident_bytes(plane.pid(GATEWAY)) / _MIB, "MiB", of=of)
 
 
 async def _first_answer(plane: Plane) -> float:
@@ -120,9 +120,15 @@ async def _first_answer(plane: Plane) -> float:
 
 
 async def _submissions(
-    request: Callable[[], Awaitable[object]], about: str, scale: Scale, report: Report
+    audience: Audience,
+    request: Callable[[], Awaitable[object]],
+    of: str,
+    scale: Scale,
+    report: Report,
 ) -> None:
     await at_once(request, count=WARM_UP, width=WARM_UP)
     times = await offered(request, count=scale.growth_submits, a_second=SUBMITS_A_SECOND)
-    report.add(f"submit over HTTP → 201{about}, p50", median(times), "ms")
-    report.add(f"submit over HTTP → 201{about}, p99", percentile(times, 99), "ms")
+    report.add("submit over HTTP → 201, p50", median(times), "ms", of=of)
+    report.add("submit over HTTP → 201, p99", percentile(times, 99), "ms", of=of)
+    if audience.late:
+        report.add("answered 202, stored but not decided in time", audience.late, "jobs", of=of)

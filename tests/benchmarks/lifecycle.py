@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from tests.benchmarks.plane import Plane
     from tests.benchmarks.report import Report
     from tests.benchmarks.scale import Scale
 
@@ -50,16 +51,15 @@ async def _control_plane(folder: Path, scale: Scale, report: Report) -> None:
         audience = Audience(session, plane.url)
         async with audience.watching():
             await at_once(audience.life, count=WARM_UP, width=WARM_UP)
-            scheduler, everything = [plane.pid(SCHEDULER)], plane.pids()
-            before = cpu_seconds(scheduler), cpu_seconds(everything)
+            before = _cpu(plane)
             seconds = await at_once(audience.life, count=scale.lives, width=IN_FLIGHT)
-            after = cpu_seconds(scheduler), cpu_seconds(everything)
+            used = {name: 1000 * (cpu - before[name]) for name, cpu in _cpu(plane).items()}
             alone = await in_turn(audience.life, scale.lives_alone)
-    own, whole = (
-        1000 * (end - start) / scale.lives for start, end in zip(before, after, strict=True)
-    )
-    report.add(f"scheduler's CPU for a life of {CHUNKS} chunks", own, "ms", "≤ 15")
-    report.add("CPU of all processes for it", whole, "ms")
+    each = {name: cpu / scale.lives for name, cpu in used.items()}
+    what = f"CPU for a life of {CHUNKS} chunks"
+    report.add(f"{what}, scheduler", each.pop(SCHEDULER), "ms", wanted="≤ 15")
+    for name, cpu in each.items():
+        report.add(f"{what}, {name.rpartition('.')[2]}", cpu, "ms")
     report.add(
         f"lives with workers that answer at once, {IN_FLIGHT} under way",
         scale.lives / seconds,
@@ -96,6 +96,11 @@ async def _whole_stack(folder: Path, scale: Scale, report: Report) -> None:
     report.add(what, scale.songs / seconds, "jobs/s")
     report.add("one of them, upload → completed seen, p50", median(times), "s")
     report.add("CPU of all processes that live on, for each", (after - before) / scale.songs, "s")
+
+
+def _cpu(plane: Plane) -> dict[str, float]:
+    """Seconds that each process has used."""
+    return {name: cpu_seconds([pid]) for name, pid in plane.pids().items()}
 
 
 def _clips(folder: Path, count: int) -> list[bytes]:

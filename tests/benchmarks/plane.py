@@ -58,9 +58,9 @@ class Plane:
         assert pid is not None, module
         return pid
 
-    def pids(self) -> list[int]:
-        """Every process, the broker's included."""
-        return [self.pid(module) for module in self._running]
+    def pids(self) -> dict[str, int]:
+        """Every process, the broker's included, by what it runs."""
+        return {module: self.pid(module) for module in self._running}
 
     async def start_broker(self, *, synced: bool = True, provisioned: bool = True) -> None:
         """The broker, its messages on the disk before it says so, unless told otherwise."""
@@ -68,6 +68,7 @@ class Plane:
         if not synced:
             conf.write_text(conf.read_text().replace(_SYNCED, _UNSYNCED))
         await self._run("broker", [broker.executable(), "-c", str(conf)])
+        await _until_open(self._nats_port)
         if provisioned:
             await broker.prepare(self.nats_url, json_log("bench", "error"))
 
@@ -128,6 +129,17 @@ async def running_plane(folder: Path, *modules: str) -> AsyncIterator[Plane]:
 def new_session() -> aiohttp.ClientSession:
     """A client that opens as many connections as it is asked to."""
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+
+async def _until_open(port: int) -> None:
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            await asyncio.sleep(_LOOK_SECONDS)
+        else:
+            writer.close()
+            return
 
 
 async def _answers(session: aiohttp.ClientSession, url: str) -> bool:

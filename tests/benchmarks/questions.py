@@ -59,7 +59,7 @@ QUESTIONS: Final = (
 
 
 async def ask_all(
-    session: aiohttp.ClientSession, url: str, *, count: int, about: str, wanted: str, report: Report
+    session: aiohttp.ClientSession, url: str, *, count: int, of: str, wanted: str, report: Report
 ) -> None:
     """Each question ``count`` times, one after another; then page after page."""
 
@@ -74,7 +74,7 @@ async def ask_all(
             report.say(f"{question.what}: this gateway does not offer it.")
             continue
         times = await in_turn(partial(ask, question.path), count)
-        _add(report, f"{question.what}{about}", times, wanted)
+        _add(report, question.what, times, of, wanted)
 
     cursor = ""
 
@@ -84,12 +84,12 @@ async def ask_all(
         assert page is not None
         cursor = page["next"] or ""
 
-    _add(report, f"page after page{about}", await in_turn(turn, count), wanted)
+    _add(report, "page after page", await in_turn(turn, count), of, wanted)
 
 
-def _add(report: Report, what: str, times: list[float], wanted: str) -> None:
-    report.add(f"{what}, p50", median(times), "ms")
-    report.add(f"{what}, p99", percentile(times, 99), "ms", wanted)
+def _add(report: Report, what: str, times: list[float], of: str, wanted: str) -> None:
+    report.add(f"{what}, p50", median(times), "ms", of=of)
+    report.add(f"{what}, p99", percentile(times, 99), "ms", of=of, wanted=wanted)
 
 
 def _text(job: Json) -> str:

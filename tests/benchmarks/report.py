@@ -1,4 +1,4 @@
-"""What was measured: a table for people, JSON for programs, Markdown for the documents."""
+"""What was measured: tables for people, JSON for programs, Markdown for the documents."""
 
 from __future__ import annotations
 
@@ -26,12 +26,20 @@ class Row(Struct, frozen=True, kw_only=True):
     #: The benchmark that measured it.
     bench: str
     what: str
+    #: What it was measured on or with, where it was on several: a size, a contender.
+    of: str
     value: float
     unit: str
     #: ``≤ 25``, where DESIGN §8 holds it to something.
     wanted: str = ""
     #: Whether it is as wanted; None where nothing is.
     held: bool | None = None
+    #: ``value`` by that of the contender that the others are held against.
+    ratio: float | None = None
+
+    def __str__(self) -> str:
+        mark = {None: "", True: " ✓", False: f" ✗ (wanted {self.wanted})"}[self.held]
+        return f"{self.value:,.10g} {self.unit}{mark}"
 
 
 class Report:
@@ -43,43 +51,57 @@ class Report:
         self._console = console
         self._began = datetime.now(UTC)
         self._bench = ""
-        self.rows: list[Row] = []
-        #: Sentences about the rows, by the benchmark that they belong to.
-        self.sentences: dict[str, list[str]] = {}
+        self._titles: dict[str, str] = {}
+        self._rows: list[Row] = []
+        self._sentences: dict[str, list[str]] = {}
 
     def begin(self, bench: str, title: str) -> None:
         """What follows belongs to ``bench``."""
         self._bench = bench
+        self._titles[bench] = title
+        self._sentences[bench] = []
         self._console.print(f"[bold]{bench}[/]: {title}")
 
-    def add(self, what: str, value: float, unit: str, wanted: str = "") -> None:
+    def add(
+        self,
+        what: str,
+        value: float,
+        unit: str,
+        *,
+        of: str = "",
+        wanted: str = "",
+        ratio: float | None = None,
+    ) -> None:
         """Take in a number; ``wanted`` is a sign and a number in the same unit."""
         row = Row(
             bench=self._bench,
             what=what,
+            of=of,
             value=_rounded(value),
             unit=unit,
             wanted=wanted,
             held=_held(value, wanted) if wanted else None,
+            ratio=ratio and _rounded(ratio),
         )
-        self.rows.append(row)
-        self._console.print(f"  {what}: {_shown(row)} {unit} {_judged(row)}", highlight=False)
+        self._rows.append(row)
+        self._console.print(f"  {what}{of and f' ({of})'}: {row}", highlight=False)
 
     def say(self, sentence: str) -> None:
         """Take in what a number means, or why it is missing."""
-        self.sentences.setdefault(self._bench, []).append(sentence)
-        self._console.print(f"  {sentence}", highlight=False)
+        if sentence not in self._sentences[self._bench]:
+            self._sentences[self._bench].append(sentence)
 
     def print(self) -> None:
-        """The table, and the sentences under it."""
-        table = Table("what", "value", "unit", "wanted", title=str(self._machine))
-        for bench in self._benches():
-            table.add_section()
-            for row in self._of(bench):
-                table.add_row(f"{bench}: {row.what}", _shown(row), row.unit, _judged(row))
-        self._console.print(table)
-        for bench, sentences in self.sentences.items():
-            self._console.print(f"[bold]{bench}[/]", *sentences, sep="\n- ", highlight=False)
+        """The tables, and the sentences under each."""
+        self._console.print(f"\n{self._machine}", highlight=False)
+        for bench, title in self._titles.items():
+            head, *body = self._cells(bench)
+            table = Table(*head, title=f"{bench}: {title}", title_justify="left")
+            for cells in body:
+                table.add_row(*cells)
+            self._console.print(table)
+            for sentence in self._sentences[bench]:
+                self._console.print(f"- {sentence}", highlight=False, markup=False)
 
     def write(self, folder: Path) -> None:
         """``control-plane.json`` and ``control-plane.md``."""
@@ -88,8 +110,8 @@ class Report:
             "measured_at": self._began.isoformat(timespec="seconds"),
             "quick": self._quick,
             "machine": self._machine,
-            "rows": self.rows,
-            "sentences": self.sentences,
+            "rows": self._rows,
+            "sentences": self._sentences,
         }
         text = msgspec.json.format(msgspec.json.encode(body), indent=2)
         (folder / "control-plane.json").write_bytes(text + b"\n")
@@ -106,27 +128,24 @@ class Report:
         ]
         if self._quick:
             lines += ["", "**A quick run: too few of everything to lean on.**"]
-        for bench in self._benches():
-            lines += [
-                "",
-                f"## {bench}",
-                "",
-                "| what | value | unit | wanted |",
-                "|---|--:|---|---|",
-            ]
-            lines += [
-                f"| {row.what} | {_shown(row)} | {row.unit} | {_judged(row)} |"
-                for row in self._of(bench)
-            ]
-            if said := self.sentences.get(bench):
+        for bench, title in self._titles.items():
+            head, *body = self._cells(bench)
+            rule = ["---", *("--:" for _ in head[1:])]
+            lines += ["", f"## {bench}: {title}", ""]
+            lines += [f"| {' | '.join(cells)} |" for cells in (head, rule, *body)]
+            if said := self._sentences[bench]:
                 lines += ["", *(f"- {sentence}" for sentence in said)]
         return "\n".join(lines) + "\n"
 
-    def _benches(self) -> list[str]:
-        return list(dict.fromkeys((*(row.bench for row in self.rows), *self.sentences)))
-
-    def _of(self, bench: str) -> list[Row]:
-        return [row for row in self.rows if row.bench == bench]
+    def _cells(self, bench: str) -> list[list[str]]:
+        """A table: a line for each thing that was measured, a column for each that it was of."""
+        rows = {(row.what, row.of): row for row in self._rows if row.bench == bench}
+        columns = list(dict.fromkeys(of for _, of in rows))
+        lines = [["what", *(of or "measured" for of in columns)]]
+        for what in dict.fromkeys(what for what, _ in rows):
+            found = (rows.get((what, of)) for of in columns)
+            lines.append([what, *("" if row is None else str(row) for row in found)])
+        return lines
 
 
 def _held(value: float, wanted: str) -> bool:
@@ -134,16 +153,6 @@ def _held(value: float, wanted: str) -> bool:
     return _SIGNS[sign](value, float(number))
 
 
-def _judged(row: Row) -> str:
-    if row.held is None:
-        return row.wanted
-    return f"{row.wanted} {'✓' if row.held else '✗ missed'}"
-
-
 def _rounded(value: float) -> float:
     """Three digits are all that a timing can say."""
     return float(f"{value:.3g}") if abs(value) < 1000 else round(value)
-
-
-def _shown(row: Row) -> str:
-    return f"{row.value:,.10g}"

@@ -32,6 +32,8 @@ class Scale(Struct, frozen=True, kw_only=True):
     growth_lives: int
     #: Submissions to each alternative.
     kicks: int
+    #: Lives on each of them, and on Stembus beside them.
+    race_lives: int
 
 
 FULL: Final = Scale(
@@ -48,6 +50,7 @@ FULL: Final = Scale(
     growth_submits=300,
     growth_lives=100,
     kicks=500,
+    race_lives=300,
 )
 QUICK: Final = Scale(
     submits=100,
@@ -63,4 +66,5 @@ QUICK: Final = Scale(
     growth_submits=50,
     growth_lives=16,
     kicks=50,
+    race_lives=32,
 )
