@@ -3,60 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, NamedTuple
+import secrets
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
 import aiohttp
 import msgspec
 from msgspec import Struct
 
-from shared.contracts.codec import Decoder, UndecodableError
-from shared.contracts.live import Progress
+from services.cli.answers import (
+    ApiError,
+    BatchPage,
+    BatchView,
+    JobPage,
+    Stats,
+    StrangeAnswerError,
+    UnreachableError,
+)
+from services.cli.events import Event, Listener
+from services.cli.http import RETRIES, RETRY_SECONDS, Http
+from services.cli.plain import plain
+from shared.contracts.request import Priority, Terms
 from shared.contracts.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-#: Pause before a connection that broke is tried again, and how often in a row.
-RETRY_SECONDS: Final = 0.5
-RETRIES: Final = 120
-#: Seconds without a byte on a live connection (a comment comes every 15) before it is dead.
-SILENCE_SECONDS: Final = 40.0
 PIECE_BYTES: Final = 1 << 18
-#: Longest event: a snapshot with its timeline.
-EVENT_BYTES: Final = 1 << 20
-OK: Final = 200
-NO_CONTENT: Final = 204
-BAD_REQUEST: Final = 400
+#: Jobs that a server sends at once.
+PAGE: Final = 200
 
+_NO_TERMS: Final = Terms()
 
-class ProblemBody(Struct, frozen=True):
-    """What the server says of a failure; whatever is missing has a default."""
-
-    title: str = "The server answered with an error"
-    detail: str = ""
-    hint: str = ""
-    code: str = ""
-
-
-class ApiError(Exception):
-    """The server refused; ``problem`` says why."""
-
-    def __init__(self, problem: ProblemBody) -> None:
-        super().__init__(problem.title)
-        self.problem = problem
-
-
-class UnreachableError(Exception):
-    """No server answers at this address."""
-
-
-class JobList(Struct, frozen=True):
-    """A page of jobs."""
-
-    jobs: list[Snapshot]
-    revision: int
+T = TypeVar("T")
 
 
 class _Uploaded(Struct, frozen=True):
@@ -67,162 +48,179 @@ class _Named(Struct, frozen=True):
     id: str
 
 
-class Event(NamedTuple):
-    """A live event: exactly one of the two."""
+class Filter(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which jobs, and in what order; empty members don't matter."""
 
-    job: Snapshot | None
-    progress: Progress | None
+    status: str = ""
+    owner: str = ""
+    batch: str = ""
+    #: In the title, the artist, the address or the id.
+    q: str = ""
+    sort: str = ""
+
+
+def new_key() -> str:
+    """An Idempotency-Key: what comes twice with one key is done once."""
+    return secrets.token_hex(16)
 
 
 class Client:
     """Talks to one server over one session."""
 
     def __init__(self, session: aiohttp.ClientSession, server: str) -> None:
-        self._session = session
-        self._server = server.rstrip("/")
-        self._snapshots: Decoder[Snapshot] = Decoder(Snapshot)
-        self._progress: Decoder[Progress] = Decoder(Progress)
+        self._http = Http(session, server)
+        self._listener = Listener(self._http)
 
     async def healthy(self) -> bool:
         """Whether somebody answers."""
-        try:
-            timeout = aiohttp.ClientTimeout(total=3)
-            async with self._session.get(f"{self._server}/health", timeout=timeout) as answer:
-                return answer.status == OK
-        except (aiohttp.ClientError, TimeoutError):
-            return False
+        return await self._http.healthy()
 
     async def upload(self, path: Path) -> str:
         """Send a file; the upload's id."""
-        with path.open("rb") as file:
-            url = f"{self._server}/v1/uploads?filename={quote(path.name, safe='')}"
-            headers = {"Content-Type": "application/octet-stream"}
-            body = await self._request("POST", url, data=file, headers=headers)
-        return msgspec.json.decode(body, type=_Uploaded).upload
+        answer = await self._http.send("/v1/uploads", path, {"filename": plain(path.name)})
+        return self._read(answer.body, _Uploaded).upload
 
     async def submit(
-        self, source: dict[str, str], model: str, stems: Sequence[str], audio_format: str
+        self,
+        source: dict[str, str],
+        model: str = "auto",
+        stems: Sequence[str] = (),
+        audio_format: str = "flac",
+        *,
+        terms: Terms = _NO_TERMS,
+        job_id: str | None = None,
+        key: str | None = None,
     ) -> str:
-        """Submit a job; its id."""
-        options = {"model": model, "stems": list(stems), "format": audio_format}
-        body = await self._request(
-            "POST", f"{self._server}/v1/jobs", json={"source": source, "options": options}
-        )
-        return msgspec.json.decode(body, type=_Named).id
+        """Submit a job; its id.  Sent again after a lost connection, it is the same job.
+
+        With an id of the client's own the id does what else ``key`` does.
+        """
+        body = {"source": source, **_wishes(model, stems, audio_format, terms, job_id)}
+        return await self._submit("/v1/jobs", body, job_id, key)
+
+    async def submit_batch(
+        self,
+        songs: dict[str, object],
+        model: str,
+        stems: Sequence[str],
+        audio_format: str,
+        *,
+        terms: Terms = _NO_TERMS,
+        key: str | None = None,
+    ) -> str:
+        """Submit a batch: ``urls`` and ``uploads``, or a ``playlist``; its id."""
+        body = {**songs, **_wishes(model, stems, audio_format, terms, None)}
+        return await self._submit("/v1/batches", body, None, key)
 
     async def job(self, job_id: str) -> Snapshot:
         """One job."""
-        return self._snapshots.decode(await self._request("GET", self._job_url(job_id)))
+        return await self._get(_job(job_id), Snapshot)
 
-    async def jobs(self, limit: int) -> JobList:
-        """The newest jobs."""
-        body = await self._request("GET", f"{self._server}/v1/jobs?limit={limit}")
-        return msgspec.json.decode(body, type=JobList)
+    async def pages(self, wanted: Filter, limit: int | None) -> AsyncIterator[JobPage]:
+        """The jobs that are ``wanted``, ``limit`` of them at most."""
+        query: dict[str, str] = msgspec.to_builtins(wanted)
+        while limit is None or limit > 0:
+            size = PAGE if limit is None else min(limit, PAGE)
+            page = await self._get("/v1/jobs", JobPage, {**query, "limit": str(size)})
+            yield page
+            if page.next is None:
+                return
+            query["cursor"] = page.next
+            limit = None if limit is None else limit - len(page.jobs)
 
-    async def command(self, job_id: str, verb: str) -> Snapshot:
-        """``cancel`` or ``retry`` a job; the job as it is then.
+    async def command(self, job_id: str, verb: str, body: object = None) -> Snapshot:
+        """``cancel``, ``retry``, ``hold``, ``release`` or ``front`` a job; the job then.
 
         A command that is stored but not carried out yet (202) shows in a later state.
         """
-        await self._request("POST", f"{self._job_url(job_id)}/{verb}")
-        return await self.job(job_id)
+        answer = await self._http.ask("POST", f"{_job(job_id)}/{verb}", body=body)
+        if answer.status != HTTPStatus.OK:
+            return await self.job(job_id)
+        return self._read(answer.body, Snapshot)
+
+    async def prioritize(self, job_id: str, priority: Priority) -> Snapshot:
+        """Give a waiting job another priority; the job then."""
+        return await self.command(job_id, "priority", {"priority": priority.value})
+
+    async def remove(self, job_id: str) -> None:
+        """Have a job that has ended, and its files, forgotten."""
+        await self._http.ask("DELETE", _job(job_id))
+
+    async def batch(self, batch_id: str) -> BatchView:
+        """One batch."""
+        return await self._get(_batch(batch_id), BatchView)
+
+    async def batches(self, limit: int) -> BatchPage:
+        """The newest batches."""
+        return await self._get("/v1/batches", BatchPage, {"limit": str(limit)})
+
+    async def command_batch(self, batch_id: str, verb: str) -> BatchView:
+        """``cancel`` or ``retry`` every job of a batch; the batch then."""
+        await self._http.ask("POST", f"{_batch(batch_id)}/{verb}")
+        return await self.batch(batch_id)
+
+    async def stats(self) -> Stats:
+        """How the server does."""
+        return await self._get("/v1/stats", Stats)
 
     async def download(self, job: Snapshot, stem: str, path: Path) -> None:
         """Save a stem; ``path`` has all of it or does not exist."""
-        url = f"{self._job_url(job.id)}/stems/{quote(stem)}.{job.options.format}"
+        url = f"{_job(job.id)}/stems/{quote(stem, safe='')}.{job.options.format}"
         part = path.with_name(path.name + ".part")
         for _ in range(RETRIES):
             try:
-                async with self._session.get(url) as answer:
-                    await _expect_ok(answer)
+                async with self._http.stream(url) as answer:
                     with part.open("wb") as file:
                         async for piece in answer.content.iter_chunked(PIECE_BYTES):
                             file.write(piece)
             except (aiohttp.ClientError, TimeoutError):
                 await asyncio.sleep(RETRY_SECONDS)
+            except ApiError:
+                part.unlink(missing_ok=True)
+                raise
             else:
                 part.replace(path)
                 return
-        raise UnreachableError(self._server)
+        raise UnreachableError(self._http.server)
 
-    async def events(self, job_id: str | None) -> AsyncIterator[Event]:
-        """Live events of one job until it has ended, or of all jobs; reconnects by itself."""
-        url = f"{self._job_url(job_id)}/events" if job_id else f"{self._server}/v1/events"
-        known: str | None = None
-        failures = 0
-        while failures < RETRIES:
-            headers = {"Last-Event-ID": known} if known else {}
-            timeout = aiohttp.ClientTimeout(total=None, sock_read=SILENCE_SECONDS)
-            try:
-                async with self._session.get(
-                    url, headers=headers, timeout=timeout, read_bufsize=EVENT_BYTES
-                ) as answer:
-                    if answer.status == NO_CONTENT:
-                        return
-                    await _expect_ok(answer)
-                    async for revision, kind, data in _parsed(answer.content):
-                        failures = 0
-                        known = revision or known
-                        event = self._event(kind, data)
-                        if event is not None:
-                            yield event
-            except (aiohttp.ClientError, TimeoutError):
-                pass
-            except ApiError as exc:
-                if exc.problem.code not in {"job.not_found", "service.unavailable"}:
-                    raise
-            failures += 1
-            await asyncio.sleep(RETRY_SECONDS)
-        raise UnreachableError(self._server)
+    def events(self, job_id: str | None = None, after: int | None = None) -> AsyncIterator[Event]:
+        """Live events of one job until it has ended, or of all; reconnects by itself.
 
-    def _event(self, kind: str, data: bytes) -> Event | None:
+        Of all jobs it begins with those that have not ended, or with what changed ``after``.
+        """
+        path = f"{_job(job_id)}/events" if job_id else "/v1/events"
+        return self._listener.events(path, after)
+
+    async def _submit(
+        self, path: str, body: dict[str, object], own_id: str | None, key: str | None
+    ) -> str:
+        headers = None if own_id else {"Idempotency-Key": key or new_key()}
+        answer = await self._http.ask("POST", path, body=body, headers=headers, retries=RETRIES)
+        return self._read(answer.body, _Named).id
+
+    async def _get(self, path: str, kind: type[T], query: dict[str, str] | None = None) -> T:
+        answer = await self._http.ask("GET", path, query=query, retries=RETRIES)
+        return self._read(answer.body, kind)
+
+    def _read(self, body: bytes, kind: type[T]) -> T:
         try:
-            if kind == "job":
-                return Event(self._snapshots.decode(data), None)
-            if kind == "progress":
-                return Event(None, self._progress.decode(data))
-        except UndecodableError:
-            return None
-        return None
-
-    def _job_url(self, job_id: str) -> str:
-        return f"{self._server}/v1/jobs/{quote(job_id, safe='')}"
-
-    async def _request(self, method: str, url: str, **more: object) -> bytes:
-        try:
-            async with self._session.request(method, url, **more) as answer:  # type: ignore[arg-type]
-                body = await answer.read()
-        except (aiohttp.ClientError, TimeoutError) as exc:
-            raise UnreachableError(self._server) from exc
-        if answer.status >= BAD_REQUEST:
-            raise ApiError(_problem(body))
-        return body
+            return msgspec.json.decode(body, type=kind)
+        except (msgspec.MsgspecError, RecursionError) as exc:
+            raise StrangeAnswerError(self._http.server) from exc
 
 
-async def _expect_ok(answer: aiohttp.ClientResponse) -> None:
-    if answer.status != OK:
-        raise ApiError(_problem(await answer.read()))
+def _wishes(
+    model: str, stems: Sequence[str], audio_format: str, terms: Terms, own_id: str | None
+) -> dict[str, Any]:
+    """What a job and a batch are asked for with alike."""
+    options = {"model": model, "stems": list(stems), "format": audio_format}
+    named = {"id": own_id} if own_id else {}
+    return {"options": options, **msgspec.to_builtins(terms), **named}
 
 
-def _problem(body: bytes) -> ProblemBody:
-    try:
-        return msgspec.json.decode(body, type=ProblemBody)
-    except msgspec.MsgspecError:
-        return ProblemBody()
+def _job(job_id: str) -> str:
+    return f"/v1/jobs/{quote(job_id, safe='')}"
 
 
-async def _parsed(content: aiohttp.StreamReader) -> AsyncIterator[tuple[str, str, bytes]]:
-    """(id, event, data) of each event in a stream, as the HTML standard has them."""
-    revision, kind, data = "", "", b""
-    async for line in content:
-        field, _, value = line.rstrip(b"\r\n").partition(b": ")
-        if field == b"id":
-            revision = value.decode()
-        elif field == b"event":
-            kind = value.decode()
-        elif field == b"data":
-            data += value
-        elif not line.strip():
-            if data:
-                yield revision, kind, data
-            revision, kind, data = "", "", b""
+def _batch(batch_id: str) -> str:
+    return f"/v1/batches/{quote(batch_id, safe='')}"

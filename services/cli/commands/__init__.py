@@ -1,0 +1,1 @@
+"""The subcommands, by theme: what they are called with, and what they do."""
