@@ -14,7 +14,7 @@ from tests.benchmarks import records
 from tests.benchmarks.audience import Audience
 from tests.benchmarks.lifecycle import IN_FLIGHT, WARM_UP
 from tests.benchmarks.plane import GATEWAY, HANDS, SCHEDULER, Plane, new_session
-from tests.benchmarks.processes import cpu_seconds, resident_bytes
+from tests.benchmarks.processes import cpu_seconds, resident_bytes, until_idle
 from tests.benchmarks.questions import ask_all
 from tests.benchmarks.submit import SUBMITS_A_SECOND
 from tests.benchmarks.timing import at_once, median, offered, percentile
@@ -64,6 +64,9 @@ async def _stored(folder: Path, stored: int, scale: Scale, report: Report) -> No
     of = f"{stored:,} stored"
     async with _filled(folder, records.finished(stored)) as plane, new_session() as session:
         await _start(plane, of, report)
+        began = perf_counter()
+        await until_idle(plane.pid(GATEWAY))
+        report.add("gateway, first answer → index complete", perf_counter() - began, "s", of=of)
         audience = Audience(session, plane.url)
         wanted = "≤ 30" if stored == HELD_SIZE else ""
         await ask_all(

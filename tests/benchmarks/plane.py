@@ -24,6 +24,8 @@ GATEWAY: Final = "services.gateway"
 HANDS: Final = "tests.benchmarks.hands"
 #: Far more than the live benchmark opens.
 MAX_STREAMS: Final = 4000
+#: Far more than are made to wait: nothing is refused here.
+MAX_WAITING: Final = 100_000
 #: Seconds that a process gets to stop by itself.
 GRACE: Final = 10.0
 _LOOK_SECONDS: Final = 0.01
@@ -108,6 +110,8 @@ class Plane:
             "STEMBUS_SCRATCH_DIR": str(self._folder / name),
             "STEMBUS_HTTP_PORT": str(self._port),
             "STEMBUS_MAX_STREAMS": str(MAX_STREAMS),
+            "STEMBUS_MAX_WAITING": str(MAX_WAITING),
+            "STEMBUS_MAX_WAITING_PER_OWNER": str(MAX_WAITING),
         }
 
 

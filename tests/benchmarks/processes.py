@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 _TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 #: Fields of /proc/<pid>/stat after the command's name: user and system time, in ticks.
 _USER, _SYSTEM = 11, 12
+#: A process that uses less of a core than this share for so long is idle.
+_IDLE_SHARE: Final = 0.15
+_LOOK_SECONDS: Final = 0.5
 
 
 def family_of(pids: Iterable[int]) -> set[int]:
@@ -37,6 +41,17 @@ def cpu_seconds(pids: Iterable[int]) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[_USER]) + int(fields[_SYSTEM])
     return ticks / _TICKS_A_SECOND
+
+
+async def until_idle(pid: int) -> None:
+    """Wait until a process has nothing to do: what it does in the background is done."""
+    before = cpu_seconds([pid])
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        now = cpu_seconds([pid])
+        if now - before < _IDLE_SHARE * _LOOK_SECONDS:
+            return
+        before = now
 
 
 def resident_bytes(pid: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import nats
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from services.scheduler.decision import Dispatched
 from shared.contracts.audio import Metadata
 from shared.contracts.codec import encode
-from shared.contracts.request import Source
+from shared.contracts.request import Source, Terms
 from shared.jetstream.topology import JOBS_SUBJECT
 from tests.benchmarks.hands import CHUNKS
 from tests.support import jobs
@@ -27,34 +27,43 @@ if TYPE_CHECKING:
 
     from shared.contracts.job import Job
 
-#: One song in ``RARE_EVERY`` is called this; every second one is called ``COMMON``.
+#: One song in ``RARE_EVERY`` is called this; every second one ``COMMON``, but none that failed.
 RARE: Final = "nightingale"
-COMMON: Final = "summer"
 RARE_EVERY: Final = 500
+COMMON: Final = "summer"
+OWNERS: Final = tuple(f"owner-{number}" for number in range(20))
 _WORDS: Final = (
     *("river", "night", "blue", "heart", "road", "fire", "rain", "golden", "stranger", "dance"),
     *("winter", "machine", "ocean", "letter", "empty", "silver", "morning", "shadow", "paper"),
 )
-_SECONDS_APART: Final = 30
+#: The last one ended just now; the first of 100,000 less than the 30 days ago that jobs are kept.
+_APART: Final = timedelta(seconds=20)
 #: Of twenty jobs one has failed and one was called off.
 _OF: Final = 20
 #: Records under way at once.
 _BATCH: Final = 1000
+_TIMES: Final = (
+    *("created_at", "updated_at", "queued_at", "started_at", "resumed_at", "phase_at"),
+    "finished_at",
+)
 
 
 def finished(count: int) -> Iterator[Job]:
     """Jobs that have ended, oldest first; nearly all of them well."""
     chance = random.Random(1)  # noqa: S311 - the same songs every time
     completed, failed, cancelled = _completed(), jobs.broken(), jobs.cancelled()
+    now = datetime.now(UTC)
     for number in range(count):
         ended = {0: failed, 1: cancelled}.get(number % _OF, completed)
-        yield _named(ended, number, chance)
+        yield _told(ended, number, now - (count - number) * _APART, chance)
 
 
 def waiting(count: int) -> Iterator[Job]:
     """Jobs that wait for their turn, the next one first."""
     chance = random.Random(2)  # noqa: S311 - the same songs every time
-    return (_named(jobs.pending(), number, chance) for number in range(count))
+    now, pending = datetime.now(UTC), jobs.pending()
+    for number in range(count):
+        yield _told(pending, number, now + number * timedelta(milliseconds=1), chance)
 
 
 async def write(nats_url: str, records: Iterable[Job]) -> None:
@@ -86,17 +95,19 @@ def _completed() -> Job:
     )
 
 
-def _named(job: Job, number: int, chance: random.Random) -> Job:
-    """The same life, of another song, at another time."""
-    created = job.created_at + timedelta(seconds=_SECONDS_APART * number)
-    words = [*chance.sample(_WORDS, 3), *([COMMON] if number % 2 else [])]
-    title = " ".join([*words, *([RARE] if number % RARE_EVERY == 0 else [])])
+def _told(job: Job, number: int, at: datetime, chance: random.Random) -> Job:
+    """The same life, of another song and another owner, at another time."""
+    title = " ".join(chance.sample(_WORDS, 3))
+    title += f" {COMMON}" * (number % 2) + f" {RARE}" * (number % RARE_EVERY == 7)
     artist = f"The {chance.choice(_WORDS)} {chance.choice(_WORDS)}s"
+    later = at - job.created_at
+    times = {name: value + later for name in _TIMES if (value := getattr(job, name)) is not None}
     return replace(
         job,
         id=f"{chance.getrandbits(64):016x}",
         source=Source(url=f"https://example.org/{title.replace(' ', '-')}-{number}.mp3"),
-        created_at=created,
-        updated_at=created,
+        terms=Terms(owner=chance.choice(OWNERS)),
         metadata=Metadata(title=title, artist=artist, duration=180.0, extractor="generic"),
+        timeline=tuple(replace(moment, at=moment.at + later) for moment in job.timeline),
+        **times,
     )
