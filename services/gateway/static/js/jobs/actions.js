@@ -52,8 +52,8 @@ export class Actions {
     const can = possible(job);
     this.#asking &&= can.includes("delete");
     this.#show(this.#asking ? ["confirm"] : can);
-    const front = this.#made.get("front");
-    if (front) /** @type {HTMLButtonElement} */ (front).disabled = job.position === 1;
+    const front = /** @type {HTMLButtonElement|undefined} */ (this.#made.get("front"));
+    if (front && front !== document.activeElement) front.disabled = job.position === 1;
     const select = this.#made.get("priority")?.querySelector("select");
     if (select && select !== document.activeElement) select.value = job.priority;
     const player = this.#made.get("player");
