@@ -261,6 +261,11 @@ def chunk_key(job: str, attempt: int, chunk: int) -> str:
     return f"work/{token(job)}/{attempt}/chunk-{chunk}"
 
 
+def result_prefix(result: str) -> str:
+    """Everything of one result."""
+    return f"results/{token(result)}/"
+
+
 def stem_key(result: str, stem: str, extension: str) -> str:
     """One encoded stem."""
     return f"results/{token(result)}/{token(stem)}.{token(extension)}"

@@ -1,32 +1,34 @@
-"""The downloader's one duty: a source in, a canonical track in the blob store out."""
+"""The downloader's duty: a source in, a canonical track in the blob store out.
+
+And where the source is a playlist: the addresses of its songs out.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from services.downloader.children import Decoder, Fetcher
+from services.downloader.children import Decoder, Expander, Fetcher
 from services.downloader.core import TrackRecord, extension_of, megabytes, title_of
 from shared.blobs import (
     PIECE_BYTES,
     track_audio_key,
     track_original_key,
+    track_prefix,
     track_record_key,
     upload_key,
     upload_note_key,
 )
 from shared.contracts.audio import FRAME_BYTES, Metadata, Track
-from shared.contracts.facts import Downloaded
+from shared.contracts.facts import Downloaded, Expanded
 from shared.contracts.live import Activity
 from shared.contracts.request import Upload
-from shared.contracts.work import Stage
+from shared.contracts.work import DownloadWork, ExpandWork, Stage
 from shared.errors import Code, TerminalError
+from shared.scratch import DOWNLOADS, scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -34,10 +36,7 @@ if TYPE_CHECKING:
     from services.downloader.messages import Decoded
     from shared.actor.worker import Report
     from shared.blobs import BlobStore
-    from shared.contracts.work import DownloadWork
-
-#: Names of scratch folders begin so; the janitor looks for it.
-SCRATCH_PREFIX: Final = "download-"
+    from shared.contracts.facts import Fact
 
 
 class Shares(NamedTuple):
@@ -64,47 +63,65 @@ class Source(NamedTuple):
 
 
 class Downloader:
-    """Performs ``DownloadWork``."""
+    """Performs ``DownloadWork`` and ``ExpandWork``."""
 
     def __init__(
         self,
         *,
         blobs: BlobStore,
         fetcher: Fetcher,
+        expander: Expander,
         decoder: Decoder,
         scratch_dir: Path,
         max_source_bytes: int,
     ) -> None:
         self._blobs = blobs
         self._fetcher = fetcher
+        self._expander = expander
         self._decoder = decoder
         self._scratch_dir = scratch_dir
         self._max_source_bytes = max_source_bytes
 
-    async def perform(self, work: DownloadWork, report: Report) -> Downloaded:
-        """Fetch, decode, store; the scratch folder and the children are gone when this returns."""
-        async with _scratch(self._scratch_dir) as folder:
-            shares = FROM_URL if work.source.upload is None else FROM_UPLOAD
-            if work.source.upload is None:
-                source = await self._fetch(work.source.url or "", folder, report, shares)
-            else:
-                source = await self._take(work.source.upload, folder, report, shares)
-            target = folder / "audio.f32"
-            decoded = await self._decode(source.path, target, report, shares)
-            track = Track(
+    async def perform(self, work: DownloadWork | ExpandWork, report: Report) -> Fact:
+        """Do it; the scratch folder and the children are gone when this returns."""
+        async with scratch_folder(self._scratch_dir, DOWNLOADS) as folder:
+            if isinstance(work, ExpandWork):
+                return await self._expand(work, folder)
+            return await self._download(work, folder, report)
+
+    async def _expand(self, work: ExpandWork, folder: Path) -> Expanded:
+        found = await self._expander.expand(work.playlist, limit=work.limit, folder=folder)
+        return Expanded(
+            job_id=work.job_id,
+            stage=Stage.DOWNLOAD,
+            unit=work.unit,
+            attempt=work.attempt,
+            entries=found.selection.entries,
+            skipped=found.selection.skipped,
+            title=found.title,
+        )
+
+    async def _download(self, work: DownloadWork, folder: Path, report: Report) -> Downloaded:
+        shares = FROM_URL if work.source.upload is None else FROM_UPLOAD
+        if work.source.upload is None:
+            source = await self._fetch(work.source.url or "", folder, report, shares)
+        else:
+            source = await self._take(work.source.upload, folder, report, shares)
+        target = folder / "audio.f32"
+        decoded = await self._decode(source.path, target, report, shares)
+        metadata = _completed(source.metadata, decoded)
+        record = TrackRecord(
+            track=Track(
                 id=decoded.digest,
                 frames=decoded.frames,
                 mean=decoded.mean,
                 std=decoded.std,
                 original=decoded.original,
-            )
-            metadata = _completed(source.metadata, decoded)
-            record = TrackRecord(
-                track=track,
-                metadata=metadata,
-                extension=source.extension or extension_of(f"x.{decoded.extension}", "bin"),
-            )
-            await self._store(record, source.path, target, report, shares)
+            ),
+            metadata=metadata,
+            extension=source.extension or extension_of(f"x.{decoded.extension}", "bin"),
+        )
+        track = await self._store(record, source.path, target, report, shares)
         return Downloaded(
             job_id=work.job_id,
             stage=Stage.DOWNLOAD,
@@ -170,14 +187,11 @@ class Downloader:
 
     async def _store(
         self, record: TrackRecord, original: Path, pcm: Path, report: Report, shares: Shares
-    ) -> None:
-        """Put the track where its hash says, the record last; nothing if it is there already."""
+    ) -> Track:
+        """Put the track where its hash says, the record last; if it is there already, touch it."""
         report(Activity.STORING, shares.decoded)
-        track = record.track.id
-        known = await self._blobs.info(track_record_key(track))
-        audio = await self._blobs.info(track_audio_key(track))
-        if known and audio and audio.size == record.track.frames * FRAME_BYTES:
-            return
+        if (known := await self._found(record.track)) is not None:
+            return known
         total = await asyncio.to_thread(lambda: original.stat().st_size + pcm.stat().st_size)
         stored = 0
 
@@ -187,10 +201,38 @@ class Downloader:
             fraction = shares.decoded + (1.0 - shares.decoded) * stored / total
             report(Activity.STORING, fraction, megabytes(stored, total, None))
 
-        key = track_original_key(track, record.extension)
+        track = msgspec.structs.replace(record.track, stored_bytes=total)
+        record = msgspec.structs.replace(record, track=track)
+        key = track_original_key(track.id, record.extension)
         await self._blobs.put_stream(key, _pieces(original, moved))
-        await self._blobs.put_stream(track_audio_key(track), _pieces(pcm, moved))
-        await self._blobs.put(track_record_key(track), msgspec.json.encode(record))
+        await self._blobs.put_stream(track_audio_key(track.id), _pieces(pcm, moved))
+        await self._blobs.put(track_record_key(track.id), msgspec.json.encode(record))
+        return track
+
+    async def _found(self, track: Track) -> Track | None:
+        """The track as it lies in the store, touched so that nobody takes it for forgotten.
+
+        Somebody may be removing it just now.  The record goes first and comes back with the
+        touch: so after the touch it is looked whether the rest is still there.
+        """
+        key = track_record_key(track.id)
+        if not await self._bytes_of(track):
+            return None
+        try:
+            await self._blobs.touch(key)
+        except TerminalError:
+            return None  # gone since we looked
+        stored = await self._bytes_of(track)
+        return msgspec.structs.replace(track, stored_bytes=stored) if stored else None
+
+    async def _bytes_of(self, track: Track) -> int:
+        """Bytes of a whole track's original and PCM; 0 if it is not there, or not whole."""
+        prefix, audio = track_prefix(track.id), track_audio_key(track.id)
+        found = {info.key: info.size async for info in self._blobs.under(prefix)}
+        record = found.pop(track_record_key(track.id), None)
+        whole = record is not None and found.get(audio) == track.frames * FRAME_BYTES
+        # The PCM and at least one original.
+        return sum(found.values()) if whole and len(found) > 1 else 0
 
 
 def _completed(found: Metadata, decoded: Decoded) -> Metadata:
@@ -205,23 +247,8 @@ def _completed(found: Metadata, decoded: Decoded) -> Metadata:
     )
 
 
-def _new_folder(parent: Path) -> Path:
-    parent.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=parent)).resolve()
-
-
 async def _pieces(path: Path, moved: Callable[[int], None]) -> AsyncIterator[bytes]:
     with await asyncio.to_thread(path.open, "rb") as file:
         while piece := await asyncio.to_thread(file.read, 4 * PIECE_BYTES):
             yield piece
             moved(len(piece))
-
-
-@asynccontextmanager
-async def _scratch(parent: Path) -> AsyncIterator[Path]:
-    """A folder of one's own, removed whatever happens.  Gigabytes take a while: in a thread."""
-    folder = await asyncio.to_thread(_new_folder, parent)
-    try:
-        yield folder
-    finally:
-        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))

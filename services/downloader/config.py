@@ -29,11 +29,20 @@ class DownloaderConfig(ServiceConfig, frozen=True, kw_only=True):
     fetch_silence_seconds: float = 60.0
     #: Seconds that one read from the network may take before yt-dlp tries again.
     socket_timeout: float = 20.0
+    #: Seconds that reading a playlist may take: 500 entries are some 25 pages of a slow site.
+    expand_seconds: float = 180.0
     #: A decoder reports ten times a second; after this many seconds of silence it hangs.
     decode_silence_seconds: float = 60.0
-    #: Uploads and forgotten scratch folders are removed after this long: a day, so that a job
-    #: that was scheduled or failed overnight can still be retried.
+    #: Uploads are removed after this long, unless a job that has not ended names them: a day, so
+    #: that a job that failed overnight can still be retried.
     upload_keep_seconds: float = 24 * 3600.0
+    #: Files of songs, results and unfinished work that no job names are removed when nobody has
+    #: touched them for this long; 0 leaves them.
+    orphan_seconds: float = 24 * 3600.0
+    #: With less room than this on the disk of the scratch folder, or of a local blob store, no
+    #: new song is begun; what is at work goes on, and so do the separators, who make room.  A
+    #: song of an hour is some 1.3 GB of PCM while it is worked on.  0 never looks.
+    min_free_bytes: int = 1 << 30
 
     def __post_init__(self) -> None:
         """``SettingError`` for what can't work, at start and not at the first song."""
@@ -49,8 +58,13 @@ class DownloaderConfig(ServiceConfig, frozen=True, kw_only=True):
             "fetch_silence_seconds",
             "decode_silence_seconds",
             "socket_timeout",
+            "expand_seconds",
             "upload_keep_seconds",
         ):
             if getattr(self, field) <= 0:
                 message = f"{variable_of(field)}={getattr(self, field)}: must be above 0"
+                raise SettingError(message)
+        for field in ("orphan_seconds", "min_free_bytes"):
+            if getattr(self, field) < 0:
+                message = f"{variable_of(field)}={getattr(self, field)}: must not be below 0"
                 raise SettingError(message)

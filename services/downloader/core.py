@@ -56,6 +56,14 @@ def check_url(url: str) -> None:
         raise TerminalError(Code.SOURCE_NOT_A_URL, url[:100])
 
 
+def host_of(url: str) -> str | None:
+    """The host in ``url``, in lower case; None where there is none."""
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
 def clean_text(value: object, limit: int = TEXT_CHARACTERS) -> str | None:
     """``value`` as one line of plain text of at most ``limit`` characters; None if it is none.
 

@@ -6,6 +6,7 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from services.downloader.core import clean_text, host_of
 from shared.errors import Code, RetryableError, StembusError, TerminalError
 
 if TYPE_CHECKING:
@@ -125,3 +126,25 @@ def of_kind(kind: Kind, detail: str) -> StembusError:
             if part in lowered:
                 return verdict.error(detail)
     return VERDICTS[kind].error(detail)
+
+
+class Blame:
+    """Whose refusal it is: the extractor's that took a URL, or the host's where none did.
+
+    The host is as in the URL that was asked for, in lower case and without a port: whoever
+    decides not to ask it again knows no other.  Of several extractors it is the first: it stands
+    for the site that was asked.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._host = host_of(url)
+        self._extractor: str | None = None
+
+    def recognized(self, extractor: str) -> None:
+        """One in particular has taken the URL, or one that it leads to."""
+        self._extractor = self._extractor or clean_text(extractor, 60)
+
+    def put_on(self, error: StembusError) -> None:
+        """Name the site in what it has answered; what befell ourselves is not its doing."""
+        if error.code.value.startswith("source."):
+            error.site = self._extractor or self._host

@@ -24,9 +24,9 @@ def handle(request: FetchRequest, report: Callable[[FetchReport], None]) -> None
         programs=frozenset({request.deno} if request.deno else ()),
     )
     guard.install()
-    from services.downloader.ytdlp import Fetch  # noqa: PLC0415 - must not be imported unguarded
+    from services.downloader.song import SongFetch  # noqa: PLC0415 - must not be imported unguarded
 
-    Fetch(request=request, guard=guard, report=report).run()
+    SongFetch(request=request, guard=guard, report=report).run()
 
 
 if __name__ == "__main__":

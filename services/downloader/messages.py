@@ -1,10 +1,11 @@
-"""What the downloader and its two children say to each other."""
+"""What the downloader and its children say to each other."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
 from shared.contracts.audio import Metadata
+from shared.contracts.problem import Problem
 
 
 class FetchRequest(Struct, frozen=True, kw_only=True):
@@ -42,7 +43,62 @@ class Fetched(Struct, frozen=True, kw_only=True, tag_field="type", tag="fetched"
     metadata: Metadata
 
 
-FetchReport = Fetching | Fetched
+class Recognized(Struct, frozen=True, kw_only=True, tag_field="type", tag="recognized"):
+    """One extractor in particular has taken an address: whatever goes wrong is its site's."""
+
+    #: yt-dlp's name of it.
+    extractor: str
+
+
+FetchReport = Fetching | Fetched | Recognized
+
+
+class ExpandRequest(Struct, frozen=True, kw_only=True):
+    """Read the playlist at ``url``; nothing that it names is fetched."""
+
+    url: str
+    #: Entries that are wanted at most.
+    limit: int
+    #: As in ``FetchRequest``.
+    allow_networks: tuple[str, ...]
+    max_seconds: float
+    socket_timeout: float
+    deno: str | None = None
+
+
+class Reading(Struct, frozen=True, kw_only=True, tag_field="type", tag="reading"):
+    """Something moved."""
+
+
+class Found(Struct, frozen=True, kw_only=True, tag_field="type", tag="found"):
+    """The next entry that can be taken."""
+
+    url: str
+    title: str | None = None
+
+
+class Missed(Struct, frozen=True, kw_only=True, tag_field="type", tag="missed"):
+    """An entry that can't be taken."""
+
+    entry: str
+    problem: Problem
+
+
+class Rest(Struct, frozen=True, kw_only=True, tag_field="type", tag="rest"):
+    """The entries that follow have not been looked at."""
+
+    problem: Problem
+    #: How many they are, where the site says so.
+    count: int | None = None
+
+
+class Read(Struct, frozen=True, kw_only=True, tag_field="type", tag="read"):
+    """The playlist has been read, as far as it is wanted."""
+
+    title: str | None = None
+
+
+ExpandReport = Reading | Recognized | Found | Missed | Rest | Read
 
 
 class DecodeRequest(Struct, frozen=True, kw_only=True):

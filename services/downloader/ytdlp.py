@@ -1,9 +1,12 @@
-"""yt-dlp as it is used here: one source into one file, nothing else.  Runs in ``fetch``'s child."""
+"""yt-dlp as it is used here: bounded, alone, and speaking our codes.  Runs behind the guard.
+
+The one file that imports it; ``song`` and ``playlist`` say what is done with it.
+"""
 
 from __future__ import annotations
 
 import errno
-import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,28 +22,24 @@ from yt_dlp.utils import (
     UnsupportedError,
     UserNotLive,
     YoutubeDLError,
+    unsmuggle_url,
 )
 
-from services.downloader.core import detail_of, metadata_of, seconds_to_wait
+from services.downloader.core import detail_of, seconds_to_wait
 from services.downloader.failures import Kind, of_kind, of_status
-from services.downloader.messages import Fetched, Fetching
-from shared.errors import Code, RetryableError, StembusError, TerminalError
+from shared.errors import Code, StembusError, TerminalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from services.downloader.guard import Guard
-    from services.downloader.messages import FetchReport, FetchRequest
 
-#: Seconds between two reports.
-_PACE: Final = 0.1
 #: Largest page or playlist that is read into memory; YouTube's pages are about 2 MB.
 _PAGE_BYTES: Final = 32 << 20
 #: A page that points to a page that points to … is followed this far.
-_HOPS: Final = 4
-#: Protocols that yt-dlp can download by itself, without another program.
-_PROTOCOLS: Final = "[protocol~='^(https?|m3u8(_native)?|http_dash_segments)$']"
-_FORMAT: Final = "/".join(kind + _PROTOCOLS for kind in ("bestaudio", "best", "bestaudio*"))
+HOPS: Final = 4
+#: The extractor that takes what no other does.
+GENERIC: Final = "Generic"
 
 
 class _Logger:
@@ -57,18 +56,77 @@ class _Logger:
     info = warning = error = debug
 
 
-class _BoundedYoutubeDL(YoutubeDL):  # type: ignore[misc] # yt-dlp ships no types
-    """Reads at most ``_PAGE_BYTES`` of a page, however long it is."""
+class Budget:
+    """How much of a site may be read, all its pages together."""
+
+    def __init__(self, *, pages: int, total_bytes: int) -> None:
+        self._pages = pages
+        self._bytes = total_bytes
+
+    def page(self) -> None:
+        """One more is asked for."""
+        self._pages -= 1
+        if self._pages < 0:
+            raise TerminalError(Code.SOURCE_TOO_LARGE, "pages without an end")
+
+    def read(self, size: int) -> None:
+        """So many bytes have come."""
+        self._bytes -= size
+        if self._bytes < 0:
+            raise TerminalError(Code.SOURCE_TOO_LARGE, "pages without an end")
+
+
+class BoundedYoutubeDL(YoutubeDL):  # type: ignore[misc] # yt-dlp ships no types
+    """Reads at most ``_PAGE_BYTES`` of a page, however long it is, and says whose site it is."""
+
+    def __init__(
+        self,
+        options: dict[str, Any],
+        *,
+        taken: Callable[[str], None],
+        budget: Budget | None = None,
+    ) -> None:
+        """``taken`` hears of each extractor that takes an address, ``Generic`` left out.
+
+        It is named by its site's main one: a playlist's and a song's are one site.
+        """
+        self._taken = taken
+        self._budget = budget
+        super().__init__(options)
+
+    def extract_info(self, url: str, *args: Any, **more: Any) -> Any:  # noqa: ANN401 - yt-dlp's own types
+        """As yt-dlp's; ``taken`` hears who does it."""
+        key = more.get("ie_key") or self._key_of(url)
+        if key not in {None, GENERIC} and key in self._ies:
+            self._taken(self._main(key))
+        return super().extract_info(url, *args, **more)
+
+    def _key_of(self, url: str) -> str | None:
+        return next((key for key, ie in self._ies.items() if ie.suitable(url)), None)
+
+    def _main(self, key: str) -> str:
+        """The key of ``youtube`` for that of ``youtube:tab``."""
+        name = str(self._ies[key].IE_NAME).partition(":")[0]
+        return next((str(other) for other, ie in self._ies.items() if name == ie.IE_NAME), key)
+
+    def lists(self, key: object) -> bool:
+        """Whether what this extractor takes holds several songs."""
+        found = self._ies.get(key) if isinstance(key, str) else None
+        # YouTube's tabs may hold anything, and hold lists.
+        return found is not None and (key == "YoutubeTab" or found._RETURN_TYPE == "playlist")  # noqa: SLF001 - yt-dlp tells it nowhere else
 
     def urlopen(self, req: Any) -> Any:  # noqa: ANN401 - yt-dlp's own types
+        """As yt-dlp's, within the budget."""
+        if self._budget is not None:
+            self._budget.page()
         response = super().urlopen(req)
         read = response.read
 
         def bounded(amount: int | None = None) -> bytes:
             if amount is not None:
-                return bytes(read(amount))
+                return self._counted(read(amount))
             page = bytearray()
-            while piece := read(1 << 16):
+            while piece := self._counted(read(1 << 16)):
                 page += piece
                 if len(page) > _PAGE_BYTES:
                     raise TerminalError(Code.SOURCE_TOO_LARGE, "a page without an end")
@@ -77,130 +135,66 @@ class _BoundedYoutubeDL(YoutubeDL):  # type: ignore[misc] # yt-dlp ships no type
         response.read = bounded
         return response
 
+    def _counted(self, piece: bytes) -> bytes:
+        if self._budget is not None:
+            self._budget.read(len(piece))
+        return bytes(piece)
 
-class Fetch:
-    """One download into the current folder."""
 
-    def __init__(
-        self, *, request: FetchRequest, guard: Guard, report: Callable[[FetchReport], None]
-    ) -> None:
-        self._request = request
-        self._guard = guard
-        self._report = report
-        self._last = Fetching()
-        self._reported = 0.0
+def options(
+    *, alive: Callable[[], None], socket_timeout: float, deno: str | None
+) -> dict[str, Any]:
+    """What holds for whatever yt-dlp does here; ``alive`` is called when it says something."""
+    return {
+        "logger": _Logger(alive),
+        "paths": {"home": str(Path.cwd())},
+        "noprogress": True,
+        "color": "never",
+        # No other programs: nothing is merged, converted or repaired here.
+        "fixup": "never",
+        "postprocessors": [],
+        "ffmpeg_location": str(Path.cwd() / "no-ffmpeg"),
+        "external_downloader": {"default": "native", "m3u8": "native", "dash": "native"},
+        # Deno runs scripts without access to files or the network unless told otherwise, and
+        # yt-dlp does not; node and bun have no such walls.
+        "js_runtimes": {"deno": {"path": deno}} if deno else {},
+        "remote_components": [],
+        # Nothing of this machine's: no caches, cookies, passwords, proxies.
+        "cachedir": False,
+        "cookiefile": None,
+        "usenetrc": False,
+        "proxy": "",
+        "geo_bypass": False,
+        "enable_file_urls": False,
+        "socket_timeout": socket_timeout,
+        "retries": 2,
+        "extractor_retries": 1,
+        "file_access_retries": 0,
+        "allow_playlist_files": False,
+    }
 
-    def run(self) -> None:
-        """Download it; ends with a ``Fetched`` report or a ``StembusError``."""
-        try:
-            with _BoundedYoutubeDL(self._options()) as ydl:
-                info = self._resolve(ydl)
-                self._check(info)
-                ydl.process_info(info)
-        except StembusError:
-            raise
-        except YoutubeDLError as exc:
-            if self._guard.refused is not None:
-                # Somewhere inside it was taken for a bad connection.
-                raise TerminalError(Code.SOURCE_FORBIDDEN_ADDRESS, self._guard.refused) from exc
-            raise _translated(exc) from exc
-        found = sorted(path for path in Path.cwd().glob("source.*") if path.suffix != ".part")
-        if not found:
-            raise RetryableError(Code.SOURCE_UNREACHABLE, "the download left no file")
-        self._report(Fetched(name=found[0].name, metadata=metadata_of(info)))
 
-    def _options(self) -> dict[str, Any]:
-        request = self._request
-        return {
-            "format": _FORMAT,
-            "outtmpl": {"default": "source.%(ext)s"},
-            "paths": {"home": str(Path.cwd())},
-            "logger": _Logger(self._alive),
-            "progress_hooks": [self._on_progress],
-            "noprogress": True,
-            "color": "never",
-            # One item: a video inside a playlist is that video, and of a list the first two
-            # entries say that there are several; they are not looked at.
-            "noplaylist": True,
-            "playlist_items": "1:2",
-            "extract_flat": "in_playlist",
-            # No other programs: nothing is merged, converted or repaired here.
-            "fixup": "never",
-            "postprocessors": [],
-            "ffmpeg_location": str(Path.cwd() / "no-ffmpeg"),
-            "external_downloader": {"default": "native", "m3u8": "native", "dash": "native"},
-            # Deno runs scripts without access to files or the network unless told otherwise, and
-            # yt-dlp does not; node and bun have no such walls.
-            "js_runtimes": {"deno": {"path": request.deno}} if request.deno else {},
-            "remote_components": [],
-            # Nothing of this machine's: no caches, cookies, passwords, proxies.
-            "cachedir": False,
-            "cookiefile": None,
-            "usenetrc": False,
-            "proxy": "",
-            "geo_bypass": False,
-            "enable_file_urls": False,
-            "socket_timeout": request.socket_timeout,
-            "retries": 2,
-            "fragment_retries": 2,
-            "extractor_retries": 1,
-            "file_access_retries": 0,
-            # A gap in a song is not a song.
-            "skip_unavailable_fragments": False,
-            "concurrent_fragment_downloads": 1,
-            "updatetime": False,
-            "allow_playlist_files": False,
-        }
+@contextmanager
+def speaking_our_codes(guard: Guard) -> Iterator[None]:
+    """What yt-dlp raises, as ours."""
+    try:
+        yield
+    except StembusError:
+        raise
+    except YoutubeDLError as exc:
+        if guard.refused is not None:
+            # Somewhere inside it was taken for a bad connection.
+            raise TerminalError(Code.SOURCE_FORBIDDEN_ADDRESS, guard.refused) from exc
+        raise _translated(exc) from exc
 
-    def _resolve(self, ydl: YoutubeDL) -> dict[str, Any]:
-        """The one item that the URL means, its format chosen."""
-        info = ydl.extract_info(self._request.url, download=False)
-        for _ in range(_HOPS):
-            if not info:
-                raise TerminalError(Code.SOURCE_NO_MEDIA)
-            if info.get("_type", "video") == "video":
-                return dict(info)
-            if "entries" in info:
-                entries = [entry for entry in info["entries"] if entry]
-                if len(entries) > 1 or (info.get("playlist_count") or 0) > 1:
-                    raise TerminalError(Code.SOURCE_PLAYLIST, detail_of(str(info.get("title"))))
-                info = entries[0] if entries else None
-            else:
-                info = ydl.process_ie_result(info, download=False)
-        raise TerminalError(Code.SOURCE_NO_MEDIA, "a page that only leads to other pages")
 
-    def _check(self, info: dict[str, Any]) -> None:
-        if info.get("is_live") or info.get("live_status") in {"is_live", "is_upcoming"}:
-            raise TerminalError(Code.SOURCE_LIVE)
-        seconds = metadata_of(info).duration or 0.0
-        if seconds > self._request.max_seconds:
-            raise TerminalError(Code.SOURCE_TOO_LONG, f"{seconds:.0f} s")
-        self._check_size(info.get("filesize") or 0)
+def unsmuggled(url: str) -> str:
+    """``url`` without what yt-dlp has hidden in it for itself, where that is of no account.
 
-    def _check_size(self, size: float) -> None:
-        if size > self._request.max_bytes:
-            detail = f"more than {self._request.max_bytes} bytes"
-            raise TerminalError(Code.SOURCE_TOO_LARGE, detail)
-
-    def _on_progress(self, status: dict[str, Any]) -> None:
-        """yt-dlp's hook; the numbers of a fragmented download are those of the whole."""
-        received = int(status.get("downloaded_bytes") or 0)
-        self._check_size(max(received, status.get("total_bytes") or 0))
-        total = status.get("total_bytes") or status.get("total_bytes_estimate")
-        speed = status.get("speed")
-        self._last = Fetching(
-            received=received,
-            # An estimate may lag behind; what has arrived is certain.
-            total=max(int(total), received) if total else None,
-            speed=float(speed) if speed else None,
-        )
-        self._alive(now_or_never=status.get("status") == "finished")
-
-    def _alive(self, *, now_or_never: bool = False) -> None:
-        now = time.monotonic()
-        if now_or_never or now - self._reported >= _PACE:
-            self._reported = now
-            self._report(self._last)
+    A podcast's entries bear their ids so; a referer that a site insists on stays.
+    """
+    plain, hidden = unsmuggle_url(url, {})
+    return str(plain) if set(hidden) <= {"force_videoid"} else url
 
 
 def _translated(exc: YoutubeDLError) -> StembusError:

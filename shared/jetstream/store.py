@@ -124,8 +124,13 @@ class JobStore:
         """The same of a batch."""
         return await self._put(BATCHES + token(batch_id), b"", revision, _marker(""))
 
-    async def scan(self, after: int = 0) -> AsyncIterator[Stored | StoredBatch]:
+    async def scan(
+        self, after: int = 0, *, strict: bool = False
+    ) -> AsyncIterator[Stored | StoredBatch]:
         """Every record whose newest revision is higher than ``after``, by revision.
+
+        One that can't be read, being of another version, is left out; or, if ``strict``, raises
+        ``UndecodableError``: for who must not overlook one.
 
         Reads in pages straight from the bucket: no consumer, which a service may not create.
         """
@@ -150,6 +155,8 @@ class JobStore:
                         yield self.read(key, after, message.data, headers)
                     except UndecodableError as exc:
                         # One record of another version must not keep all others from being read.
+                        if strict:
+                            raise
                         if self._log is not None:
                             self._log.error("undecodable record", key=key, reason=str(exc))
                 if not full:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.downloader.children import ChildDecoder, ChildFetcher
+from services.downloader.children import ChildDecoder, ChildExpander, ChildFetcher
 from services.downloader.config import DownloaderConfig
 from tests.support.media import song, write_audio, write_hls
 from tests.support.site import Site, running_site
@@ -20,9 +20,15 @@ MAX_BYTES = 2_000_000
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the site serves as ``/media/``."""
+    return tmp_path_factory.mktemp("media")
+
+
+@pytest.fixture(scope="session")
+def site(media: Path) -> Iterator[Site]:
     """A site with ``song.mp3`` (2 s), ``b.mp3``, ``big.wav`` (3.5 MB) and ``hls/playlist.m3u8``."""
-    folder = tmp_path_factory.mktemp("media")
+    folder = media
     write_audio(folder / "song.mp3", song(2.0), tags={"title": "Tag", "artist": "Tagged"})
     write_audio(folder / "b.mp3", song(1.0))
     write_audio(folder / "big.wav", song(20.0))
@@ -56,3 +62,8 @@ def fetcher(config: DownloaderConfig, lines: list[str]) -> ChildFetcher:
 @pytest.fixture
 def decoder(config: DownloaderConfig, lines: list[str]) -> ChildDecoder:
     return ChildDecoder(config=config, on_line=lines.append)
+
+
+@pytest.fixture
+def expander(config: DownloaderConfig, lines: list[str]) -> ChildExpander:
+    return ChildExpander(config=config, on_line=lines.append)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,6 @@ import pytest
 
 from services.downloader.actor import Downloader
 from services.downloader.core import TrackRecord
-from services.downloader.janitor import Janitor
 from shared.blobs import (
     BlobStore,
     open_store,
@@ -25,15 +24,16 @@ from shared.blobs import (
     upload_key,
     upload_note_key,
 )
+from shared.contracts.facts import Downloaded, Expanded
 from shared.contracts.live import Activity
 from shared.contracts.request import Source, Upload
-from shared.contracts.work import DownloadWork, Stage
+from shared.contracts.work import DownloadWork, ExpandWork, Stage
 from shared.errors import Code, StembusError, TerminalError
 from tests.support.media import song, write_audio
 from tests.support.processes import children_of
 
 if TYPE_CHECKING:
-    from services.downloader.children import ChildDecoder, ChildFetcher
+    from services.downloader.children import ChildDecoder, ChildExpander, ChildFetcher
     from services.downloader.config import DownloaderConfig
     from tests.support.site import Site
 
@@ -63,11 +63,16 @@ def blobs(tmp_path: Path) -> BlobStore:
 
 @pytest.fixture
 def downloader(
-    blobs: BlobStore, fetcher: ChildFetcher, decoder: ChildDecoder, config: DownloaderConfig
+    blobs: BlobStore,
+    fetcher: ChildFetcher,
+    expander: ChildExpander,
+    decoder: ChildDecoder,
+    config: DownloaderConfig,
 ) -> Downloader:
     return Downloader(
         blobs=blobs,
         fetcher=fetcher,
+        expander=expander,
         decoder=decoder,
         scratch_dir=Path(config.scratch_dir),
         max_source_bytes=config.max_source_bytes,
@@ -85,6 +90,12 @@ async def put_upload(blobs: BlobStore, name: str, data: bytes, filename: str | N
         await blobs.put(upload_note_key(name), msgspec.json.encode(note))
 
 
+async def taken(downloader: Downloader, order: DownloadWork, ear: Ear) -> Downloaded:
+    fact = await downloader.perform(order, ear)
+    assert isinstance(fact, Downloaded)
+    return fact
+
+
 def left_over(config: DownloaderConfig) -> list[Path]:
     return list(Path(config.scratch_dir).iterdir())
 
@@ -93,7 +104,7 @@ async def test_a_url_becomes_a_track(
     downloader: Downloader, blobs: BlobStore, site: Site, config: DownloaderConfig
 ) -> None:
     ear = Ear()
-    fact = await downloader.perform(work(f"{site.base}/media/song.mp3"), ear)
+    fact = await taken(downloader, work(f"{site.base}/media/song.mp3"), ear)
     assert (fact.job_id, fact.stage, fact.unit, fact.attempt) == (
         "job-1", Stage.DOWNLOAD, "source", 3,
     )  # fmt: skip
@@ -119,7 +130,7 @@ async def test_an_upload_becomes_a_track_named_after_its_file(
     data = write_audio(tmp_path / "a.wav", song(1.0)).read_bytes()
     await put_upload(blobs, "up-1", data, "My_Song.WAV")
     ear = Ear()
-    fact = await downloader.perform(work(upload="up-1"), ear)
+    fact = await taken(downloader, work(upload="up-1"), ear)
     assert (fact.metadata.title, fact.metadata.extractor) == ("My Song", "upload")
     assert fact.metadata.duration == 1.0
     assert await blobs.get(track_original_key(fact.track.id, "wav")) == data
@@ -132,7 +143,7 @@ async def test_an_uploads_tags_are_better_than_its_name(
     tags = {"title": "Tagged", "artist": "Someone"}
     data = write_audio(tmp_path / "a.flac", song(1.0), tags=tags).read_bytes()
     await put_upload(blobs, "up-1", data, "track01.flac")
-    fact = await downloader.perform(work(upload="up-1"), Ear())
+    fact = await taken(downloader, work(upload="up-1"), Ear())
     assert (fact.metadata.title, fact.metadata.artist) == ("Tagged", "Someone")
 
 
@@ -144,7 +155,7 @@ async def test_an_upload_without_a_note_is_taken_all_the_same(
     await put_upload(blobs, "up-1", data, None)
     if note is not None:
         await blobs.put(upload_note_key("up-1"), note)
-    fact = await downloader.perform(work(upload="up-1"), Ear())
+    fact = await taken(downloader, work(upload="up-1"), Ear())
     assert fact.metadata.title is None
     assert await blobs.info(track_original_key(fact.track.id, "flac")) is not None
 
@@ -152,39 +163,92 @@ async def test_an_upload_without_a_note_is_taken_all_the_same(
 @pytest.mark.parametrize("upload", ["gone", "not/a/token"])
 async def test_a_missing_upload_is_said_to_be_missing(downloader: Downloader, upload: str) -> None:
     with pytest.raises(TerminalError) as caught:
-        await downloader.perform(work(upload=upload), Ear())
+        await taken(downloader, work(upload=upload), Ear())
     assert caught.value.code is Code.SOURCE_UPLOAD_MISSING
 
 
 async def test_a_large_upload_is_not_even_read(downloader: Downloader, blobs: BlobStore) -> None:
     await put_upload(blobs, "up-1", bytes(3_000_000), None)
     with pytest.raises(TerminalError) as caught:
-        await downloader.perform(work(upload="up-1"), Ear())
+        await taken(downloader, work(upload="up-1"), Ear())
     assert caught.value.code is Code.SOURCE_TOO_LARGE
 
 
-async def test_the_same_sound_is_stored_once(
+async def two_uploads(blobs: BlobStore, folder: Path) -> None:
+    """The same sound in two files."""
+    for name in ("one.wav", "two.flac"):
+        data = write_audio(folder / name, song(1.0)).read_bytes()
+        await put_upload(blobs, name[:3], data, name)
+
+
+async def stored(blobs: BlobStore, track: str) -> dict[str, datetime]:
+    return {info.key: info.modified async for info in blobs.under(track_prefix(track))}
+
+
+async def test_the_same_sound_is_stored_once_and_touched(
     downloader: Downloader, blobs: BlobStore, tmp_path: Path
 ) -> None:
-    for name in ("one.wav", "two.flac"):
-        await put_upload(
-            blobs, name[:3], write_audio(tmp_path / name, song(1.0)).read_bytes(), name
-        )
-    first = await downloader.perform(work(upload="one"), Ear())
-    stored = {info.key: info.modified async for info in blobs.under(track_prefix(first.track.id))}
-    second = await downloader.perform(work(upload="two"), Ear())
-    assert second.track.id == first.track.id
-    assert second.metadata.title == "two"
-    again = {info.key: info.modified async for info in blobs.under(track_prefix(first.track.id))}
-    assert again == stored
-    assert len(stored) == 3
+    await two_uploads(blobs, tmp_path)
+    first = (await taken(downloader, work(upload="one"), Ear())).track
+    for key in await stored(blobs, first.id):
+        os.utime(tmp_path / "blobs" / key, (0, 0))
+    before = await stored(blobs, first.id)
+    fact = await taken(downloader, work(upload="two"), Ear())
+    same = msgspec.structs.replace(first, original="flac, 44100 Hz, 2 ch")
+    assert fact.track == same
+    assert fact.metadata.title == "two"
+    after = await stored(blobs, first.id)
+    record = track_record_key(first.id)
+    assert after.pop(record) > before.pop(record)
+    assert after == before
+    assert len(after) == 2
+
+
+async def test_a_track_says_how_much_room_it_takes(
+    downloader: Downloader, blobs: BlobStore, tmp_path: Path
+) -> None:
+    await two_uploads(blobs, tmp_path)
+    one = await taken(downloader, work(upload="one"), Ear())
+    record = msgspec.json.decode(await blobs.get(track_record_key(one.track.id)), type=TrackRecord)
+    assert record.track == one.track
+    sizes = {info.key: info.size async for info in blobs.under(track_prefix(one.track.id))}
+    assert one.track.stored_bytes == sum(sizes.values()) - sizes[track_record_key(one.track.id)]
+
+
+@pytest.mark.parametrize("gone", ["track.json", "audio.f32", "original.wav"])
+async def test_a_track_that_is_not_whole_is_stored_anew(
+    downloader: Downloader, blobs: BlobStore, tmp_path: Path, gone: str
+) -> None:
+    await two_uploads(blobs, tmp_path)
+    first = (await taken(downloader, work(upload="one"), Ear())).track
+    await blobs.delete([track_prefix(first.id) + gone])
+    again = (await taken(downloader, work(upload="one"), Ear())).track
+    assert again == first
+    assert len(await stored(blobs, first.id)) == 3
+
+
+async def test_a_track_that_is_being_removed_is_stored_anew(
+    downloader: Downloader, blobs: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await two_uploads(blobs, tmp_path)
+    first = (await taken(downloader, work(upload="one"), Ear())).track
+    touch = blobs.touch
+
+    async def just_then(key: str) -> None:
+        await touch(key)
+        await blobs.delete([track_audio_key(first.id)])
+
+    monkeypatch.setattr(blobs, "touch", just_then)
+    again = (await taken(downloader, work(upload="one"), Ear())).track
+    assert again == first
+    assert len(await stored(blobs, first.id)) == 3
 
 
 async def test_a_failure_leaves_nothing_behind(
     downloader: Downloader, blobs: BlobStore, site: Site, config: DownloaderConfig
 ) -> None:
     with pytest.raises(StembusError) as caught:
-        await downloader.perform(work(f"{site.base}/status/404"), Ear())
+        await taken(downloader, work(f"{site.base}/status/404"), Ear())
     assert caught.value.code is Code.SOURCE_NOT_FOUND
     assert left_over(config) == []
     assert [info async for info in blobs.under("tracks")] == []
@@ -204,15 +268,27 @@ async def test_a_cancelled_download_leaves_nothing_behind(
     assert left_over(config) == []
 
 
-async def test_the_janitor_removes_what_is_a_day_old(blobs: BlobStore, tmp_path: Path) -> None:
-    await put_upload(blobs, "up-1", b"x", "a.mp3")
-    folder = tmp_path / "download-abc"
-    folder.mkdir()
-    janitor = Janitor(blobs=blobs, scratch_dir=tmp_path, keep_seconds=86_400)
-    now = datetime.now(UTC)
-    assert await janitor.run_once(now + timedelta(hours=23)) == 0
-    assert folder.exists()
-    assert await janitor.run_once(now + timedelta(hours=25)) == 2
-    assert [info async for info in blobs.under("uploads")] == []
-    assert not folder.exists()
-    assert (tmp_path / "blobs").exists()
+async def test_a_playlist_becomes_its_entries(
+    downloader: Downloader, site: Site, media: Path, config: DownloaderConfig
+) -> None:
+    (media / "actor.m3u").write_text("song.mp3\nb.mp3\nfile:///etc/passwd\n")
+    order = ExpandWork(
+        job_id="batch-1", attempt=2, playlist=f"{site.base}/media/actor.m3u", limit=1
+    )
+    fact = await downloader.perform(order, Ear())
+    assert isinstance(fact, Expanded)
+    assert (fact.job_id, fact.stage, fact.unit, fact.attempt) == (
+        "batch-1", Stage.DOWNLOAD, "playlist", 2,
+    )  # fmt: skip
+    assert [one.source.url for one in fact.entries] == [f"{site.base}/media/song.mp3"]
+    assert [(one.entry, one.problem.code) for one in fact.skipped] == [
+        (f"{site.base}/media/b.mp3", Code.BATCH_TOO_LONG),
+        ("file:///etc/passwd", Code.SOURCE_SCHEME),
+    ]
+    assert left_over(config) == []
+
+
+async def test_a_refusal_says_which_site_it_was(downloader: Downloader, site: Site) -> None:
+    with pytest.raises(StembusError) as caught:
+        await taken(downloader, work(f"{site.base}/status/429?after=7"), Ear())
+    assert (caught.value.code, caught.value.site) == (Code.SOURCE_RATE_LIMITED, "127.0.0.1")

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from services.downloader.failures import MESSAGES, STATUSES, VERDICTS, Kind, of_kind, of_status
-from shared.errors import CATALOGUE, Code, RetryableError
+from services.downloader.failures import (
+    MESSAGES,
+    STATUSES,
+    VERDICTS,
+    Blame,
+    Kind,
+    of_kind,
+    of_status,
+)
+from shared.errors import CATALOGUE, Code, RetryableError, TerminalError
 
 
 @pytest.mark.parametrize(
@@ -65,3 +73,33 @@ def test_words_do_not_overrule_a_class_that_says_enough() -> None:
 def test_every_code_is_in_the_catalogue() -> None:
     verdicts = (*VERDICTS.values(), *STATUSES.values(), *(v for _, v in MESSAGES))
     assert all(verdict.code in CATALOGUE for verdict in verdicts)
+
+
+@pytest.mark.parametrize(
+    ("url", "extractors", "site"),
+    [
+        ("https://Example.ORG:8443/a", (), "example.org"),
+        ("https://youtu.be/x", ("Youtube",), "Youtube"),
+        ("https://blog.example.org/x", ("Youtube", "Vimeo"), "Youtube"),
+        ("https://example.org/x", ("\x00", "Vimeo"), "Vimeo"),
+        ("https://[::1]:1/x", (), "::1"),
+        ("https://[bad", (), None),
+        ("", (), None),
+    ],
+)
+def test_a_site_is_its_extractor_or_its_host(
+    url: str, extractors: tuple[str, ...], site: str | None
+) -> None:
+    blame = Blame(url)
+    for extractor in extractors:
+        blame.recognized(extractor)
+    error = RetryableError(Code.SOURCE_RATE_LIMITED)
+    blame.put_on(error)
+    assert error.site == site
+
+
+@pytest.mark.parametrize("code", [Code.STORAGE_FULL, Code.WORKER_CRASHED, Code.INTERNAL])
+def test_what_befell_ourselves_is_no_site_s_doing(code: Code) -> None:
+    error = TerminalError(code)
+    Blame("https://example.org/").put_on(error)
+    assert error.site is None

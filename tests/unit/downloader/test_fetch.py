@@ -104,7 +104,7 @@ async def test_a_failure_has_its_code(
 ) -> None:
     error = await outcome(fetcher, site.base + path, tmp_path)
     assert isinstance(error, StembusError)
-    assert error.code is code
+    assert (error.code, error.site) == (code, "127.0.0.1")
     assert isinstance(error, TerminalError) is (wait is None)
     if isinstance(error, RetryableError):
         assert error.retry_after == wait
@@ -134,6 +134,24 @@ async def test_a_site_that_does_not_answer_may_do_so_later(
     assert error.code is Code.SOURCE_UNREACHABLE
 
 
+@pytest.mark.parametrize(
+    ("url", "site"),
+    [
+        ("https://www.youtube.com/watch?v=aaaaaaaaaaa", "Youtube"),
+        ("https://www.youtube.com/playlist?list=PLaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "Youtube"),
+        ("https://soundcloud.com/a/sets/b", "Soundcloud"),
+    ],
+)
+async def test_a_site_that_has_an_extractor_bears_its_name(
+    config: DownloaderConfig, tmp_path: Path, url: str, site: str
+) -> None:
+    """Whether its name resolves here or not, it does not get through."""
+    cut_off = msgspec.structs.replace(config, socket_timeout=0.2)
+    error = await outcome(ChildFetcher(config=cut_off, on_line=lambda _: None), url, tmp_path)
+    assert isinstance(error, StembusError)
+    assert (error.code.value.split(".")[0], error.site) == ("source", site)
+
+
 async def test_fragments_together_are_held_to_the_limit(
     site: Site, config: DownloaderConfig, tmp_path: Path
 ) -> None:
@@ -153,7 +171,7 @@ async def test_a_download_that_stops_moving_is_killed(
     before = children_of(os.getpid())
     error = await outcome(fetcher, f"{site.base}/stall.mp3", tmp_path)
     assert isinstance(error, RetryableError)
-    assert error.code is Code.SOURCE_STALLED
+    assert (error.code, error.site) == (Code.SOURCE_STALLED, "127.0.0.1")
     assert children_of(os.getpid()) == before
 
 

@@ -21,6 +21,7 @@ from shared.blobs import (
     free_bytes,
     open_store,
     peaks_key,
+    result_prefix,
     stem_key,
     sweep_unfinished,
     track_audio_key,
@@ -322,6 +323,7 @@ KEYS: list[tuple[Callable[[str], str], str]] = [
     (lambda extension: stem_key("r1", "vocals", extension), "results/r1/vocals.x"),
     (lambda extension: track_original_key("t1", extension), "tracks/t1/original.x"),
     (peaks_key, "results/x/peaks.json"),
+    (result_prefix, "results/x/"),
 ]
 
 

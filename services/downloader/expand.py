@@ -1,0 +1,33 @@
+"""The child process that reads playlists: first the guard, then yt-dlp behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.downloader.addresses import parse_networks
+from services.downloader.core import check_url
+from services.downloader.guard import Guard
+from services.downloader.messages import ExpandRequest
+from shared.child_main import serve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from services.downloader.messages import ExpandReport
+
+
+def handle(request: ExpandRequest, report: Callable[[ExpandReport], None]) -> None:
+    """Read one playlist; this child takes no second one, since a guard can't be taken off."""
+    check_url(request.url)
+    guard = Guard(
+        allow=parse_networks(request.allow_networks),
+        programs=frozenset({request.deno} if request.deno else ()),
+    )
+    guard.install()
+    from services.downloader.playlist import PlaylistRead  # noqa: PLC0415 - must not be imported unguarded
+
+    PlaylistRead(request=request, guard=guard, report=report).run()
+
+
+if __name__ == "__main__":
+    serve(ExpandRequest, handle)
