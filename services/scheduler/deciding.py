@@ -105,6 +105,7 @@ class Decider:
         if isinstance(message, SubmitJob):
             full = dispatcher.full(message.terms.owner, extra=self._records.expanding)
         forgotten = job if isinstance(message, (DeleteJob, Expired)) else None
+        track, result = self._records.shares(forgotten) if forgotten else (False, False)
         return Circumstances(
             now=now,
             window=dispatcher.window(message.job_id, message),
@@ -113,8 +114,8 @@ class Decider:
             times=self._limits.times,
             full=full,
             paused_until=dispatcher.sites.paused_until(job, now) if job else None,
-            track_shared=forgotten is not None and self._records.track_shared(forgotten),
-            result_shared=forgotten is not None and self._records.result_shared(forgotten),
+            track_shared=track,
+            result_shared=result,
             removed=stored.request,
         )
 

@@ -77,11 +77,12 @@ class Records:
 
     async def catch_up(self) -> None:
         """Read what was written since the last time."""
-        async for stored in self._store.scan(self._revision):
-            if isinstance(stored, StoredBatch):
-                self._take_batch(stored.batch_id, stored.revision, stored.batch)
-            else:
-                self._take(stored.job_id, stored.revision, stored.job)
+        with self._archive.filling():
+            async for stored in self._store.scan(self._revision):
+                if isinstance(stored, StoredBatch):
+                    self._take_batch(stored.batch_id, stored.revision, stored.batch)
+                else:
+                    self._take(stored.job_id, stored.revision, stored.job)
 
     async def job(self, job_id: str) -> Stored:
         """A job's record; at revision 0 where there never was one."""
@@ -129,25 +130,16 @@ class Records:
             marker = await self._store.remove_batch(batch_id, stored.revision)
             self._take_batch(batch_id, marker, None)
 
-    def track_shared(self, job: Job) -> bool:
-        """Whether another job has the same track."""
+    def shares(self, job: Job) -> tuple[bool, bool]:
+        """Whether another job has the same track, and the same result or may come to it."""
         if job.track is None:
-            return False
-        if self._archive.names_track(job.track.id, job.id):
-            return True
-        return any(
+            return False, False
+        track, result = self._archive.shares(job)
+        active = any(
             other.track is not None and other.track.id == job.track.id and other.id != job.id
             for other in self.ledger
         )
-
-    def result_shared(self, job: Job) -> bool:
-        """Whether another job has the same result, or is about to."""
-        if job.result is None:
-            return False
-        if self._archive.names_result(job.result.id, job.id):
-            return True
-        # A job of the same track may come to the same result.
-        return self.track_shared(job)
+        return track or active, result or active
 
     def _take(self, job_id: str, revision: int, job: Job | None) -> None:
         self._revision = max(self._revision, revision)

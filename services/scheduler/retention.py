@@ -36,7 +36,7 @@ def expired(archive: Archive, now: datetime, limits: RetentionLimits) -> list[st
             return [job_id for job_id, _ in found]
     if not limits.bytes:
         return []
-    over = archive.stored_bytes() - limits.bytes
+    over = archive.stored_bytes - limits.bytes
     chosen = []
     for job_id, size in archive.oldest(STRIDE):
         if over <= 0:
