@@ -73,6 +73,8 @@ def run(terminal: Terminal, command: Callable[[Terminal], Awaitable[Exit]]) -> E
     except SourceError as exc:
         terminal.say(str(exc))
         return Exit.USAGE
+    except BrokenPipeError:  # whoever read has seen enough; typer ends quietly
+        raise
     except OSError as exc:  # a song that can't be read, a folder that can't be written to
         terminal.say(f"{exc.filename or 'this machine'}: {exc.strerror or exc}")
         return Exit.FAILED

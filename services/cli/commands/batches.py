@@ -41,6 +41,7 @@ from services.cli.sources import Songs, SourceError, is_loopback, several
 from services.cli.terminal import Terminal, carry_out
 from shared.contracts.audio import AudioFormat
 from shared.contracts.batch import MAX_ENTRIES
+from shared.contracts.job import Status
 from shared.contracts.request import Priority
 from shared.contracts.snapshot import Snapshot
 
@@ -195,6 +196,8 @@ def _conclude(
     if ended.error:
         terminal.err.print(problem_text(ended.error), soft_wrap=True)
     terminal.say(f"Batch {ended.id} {ended.state}: {tally(ended)}")
+    if saver is None and ended.counts.get(Status.COMPLETED):
+        terminal.say(f"Its stems are on the server; to have them: stembus save {ended.id}")
     if as_json:
         terminal.json(ended)
 

@@ -54,7 +54,9 @@ def job_details(job: Snapshot) -> Group:
         parts += [Text(), problem_text(job.error)]
     if job.waits_for:
         parts += [Text(), problem_text(job.waits_for, "waits for")]
-    return Group(*parts, Text(), _timeline(job))
+    if job.timeline:
+        parts += [Text(), _timeline(job)]
+    return Group(*parts)
 
 
 def _facts(job: Snapshot) -> Iterator[tuple[str, str]]:
