@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease_module, "RENEW_SECONDS", EAGER)
+    for name in ("RENEW_SECONDS", "STANDBY_SECONDS"):
+        monkeypatch.setattr(lease_module, name, EAGER)
 
 
 def leases(nc: Client) -> tuple[Lease, Lease]:

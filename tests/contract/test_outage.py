@@ -59,7 +59,9 @@ async def test_what_was_acknowledged_outlives_the_broker_s_death_and_clients_go_
             await saying
             assert await writing > revision
         js = nc.jetstream(timeout=5)
-        assert downloading() == await store.get(JOB)
+        stored = await store.load(JOB)
+        assert stored is not None
+        assert downloading() == stored.job
         assert (
             encode(downloaded()) == (await js.get_last_msg("INBOX", subject_of(downloaded()))).data
         )

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
+from services.scheduler.batch import words_of
 from shared.contracts.codec import Decoder, encode
 from shared.contracts.commands import Accepted, Answer, CancelJob, Reply
 from shared.contracts.snapshot import snapshot
 from shared.contracts.subjects import ALL_STOPS, subject_of
-from shared.contracts.work import Stage, StopOrder, SweepWork, Work
+from shared.contracts.work import RemoveWork, Stage, StopOrder, SweepWork, Work
 from shared.jetstream.mailbox import JetStreamMailbox
 from shared.jetstream.topology import INBOX, WORK, streams
+from tests.support import batches
 from tests.support.jobs import (
     JOB,
+    NOW,
     downloaded,
     downloading,
     finalizing,
@@ -134,6 +137,24 @@ async def test_cancelling_twice_still_sweeps(
         await speaker.say(sweep)
     assert await count(js, WORK) == 1
     assert [sweep] == await waiting(js, subject_of(sweep))
+
+
+async def test_a_stop_takes_nothing_away_that_a_removal_has_brought(
+    js: JetStreamContext, speaker: JetStreamSpeaker
+) -> None:
+    remove = RemoveWork(job_id=JOB, attempt=3, before=NOW)
+    await speaker.say(remove)
+    await speaker.say(StopOrder(job_id=JOB))
+    assert [remove] == await waiting(js, subject_of(remove))
+
+
+async def test_a_batch_that_is_called_off_has_its_playlist_read_by_nobody(
+    js: JetStreamContext, speaker: JetStreamSpeaker
+) -> None:
+    (order,) = words_of(batches.expanding())
+    await speaker.say(order)
+    await speaker.say(StopOrder(job_id=batches.BATCH))
+    assert await count(js, WORK) == 0
 
 
 async def test_a_fact_said_twice_is_one_message(

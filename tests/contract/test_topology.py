@@ -75,6 +75,15 @@ async def test_every_queue_is_bounded_and_refuses_rather_than_forgets(js: JetStr
         assert config.max_msg_size > 0
 
 
+async def test_of_a_record_only_the_newest_is_kept_and_markers_go_by_themselves(
+    js: JetStreamContext,
+) -> None:
+    found, _ = await described(js)
+    config = found[JOBS]
+    assert (config.max_msgs_per_subject, config.allow_msg_ttl) == (1, True)
+    assert (config.allow_direct, config.deny_delete) == (True, True)
+
+
 def test_every_stage_has_one_durable_and_no_two_read_the_same() -> None:
     filters = [consumer.filter_subject for stream, consumer in durables() if stream == WORK]
     assert sorted(f"work.{stage}.>" for stage in Stage) == sorted(filters)

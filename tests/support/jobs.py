@@ -29,7 +29,7 @@ from shared.errors import Code, RetryableError, TerminalError
 
 if TYPE_CHECKING:
     from services.scheduler.decision import Stimulus
-    from shared.contracts.facts import Fact
+    from shared.contracts.facts import JobFact
 
 NOW: Final = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 LATER: Final = NOW + timedelta(hours=1)
@@ -162,7 +162,7 @@ def stage_of(unit: str) -> Stage:
     return named.get(unit, Stage.SEPARATE)
 
 
-def fact_of(work: Work, chunks: int = 3) -> Fact:
+def fact_of(work: Work, chunks: int = 3) -> JobFact:
     """What a worker says when it has done ``work``."""
     match work:
         case DownloadWork():
@@ -178,10 +178,10 @@ def fact_of(work: Work, chunks: int = 3) -> Fact:
             raise AssertionError(message)
 
 
-def live(job: Job | None, *stimuli: Stimulus, now: datetime = NOW, window: int = WINDOW) -> Job:
+def live(job: Job | None, *stimuli: Stimulus, now: datetime = NOW, **more: Any) -> Job:  # noqa: ANN401 - see ``at``
     """``job`` after these have taken effect, each in its turn."""
     for stimulus in stimuli:
-        outcome = advance(job, stimulus, at(now, window=window))
+        outcome = advance(job, stimulus, at(now, **more))
         assert isinstance(outcome, Changed), (stimulus, outcome)
         job = outcome.job
     assert job is not None

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
 
-from services.scheduler.actor import LeaseLostError, Scheduler
+from services.scheduler.deciding import LeaseLostError
 from services.scheduler.decision import Dispatched, Due
-from services.scheduler.fleet import Fleet
-from services.scheduler.live import LiveProgress
 from shared.contracts.commands import (
     Accepted,
     CancelJob,
@@ -19,47 +16,16 @@ from shared.contracts.commands import (
     Reply,
     RetryJob,
 )
-from shared.contracts.job import Job, Phase, Status
-from shared.contracts.live import Activity, Beat, Progress, Tick
+from shared.contracts.job import Job, Status
 from shared.contracts.snapshot import snapshot
 from shared.contracts.work import DownloadWork, Stage, StopOrder, SweepWork
 from shared.errors import Code
 from tests.support import jobs
-from tests.support.jobs import JOB, live
-from tests.support.memory import MemoryStore
+from tests.support.jobs import JOB, LATER, live
+from tests.support.realm import Realm
 
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
-
-
-class Realm:
-    """A scheduler with a bucket in memory and one worker a stage."""
-
-    def __init__(self, log: FilteringBoundLogger, *existing: Job) -> None:
-        self.store = MemoryStore(*existing)
-        self.fleet = Fleet()
-        for stage in Stage:
-            self.fleet.heard(Beat(worker="w", stage=stage, slots=1, busy=0), 0.0)
-        self.may_act = True
-        self.scheduler = Scheduler(
-            store=self.store,
-            fleet=self.fleet,
-            may_act=lambda: self.may_act,
-            steady=lambda: 0.0,
-            chance=lambda: 0.0,
-            max_processing=4,
-            log=log,
-        )
-
-    def stored(self) -> Job:
-        job = self.store.job(JOB)
-        assert job is not None
-        return job
-
-
-@pytest.fixture
-def realm(log: FilteringBoundLogger) -> Realm:
-    return Realm(log)
+    from tests.unit.scheduler.conftest import NewRealm
 
 
 async def test_state_is_stored_before_words_are_returned(realm: Realm) -> None:
@@ -78,9 +44,13 @@ async def test_a_command_that_nobody_waits_for_is_not_answered(realm: Realm) -> 
     assert list(await realm.scheduler.receive(jobs.submit())) == []
 
 
-async def test_the_same_command_again_is_answered_the_same(realm: Realm) -> None:
+async def test_the_same_command_again_is_answered_as_one_that_came_before(realm: Realm) -> None:
     answers = [await realm.scheduler.receive(jobs.submit(reply_to="a")) for _ in range(2)]
-    assert answers[0] == answers[1]
+    accepted = Accepted(job=snapshot(realm.stored()))
+    assert answers == [
+        [Reply(to="a", answer=accepted)],
+        [Reply(to="a", answer=replace(accepted, repeated=True))],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -93,12 +63,12 @@ async def test_the_same_command_again_is_answered_the_same(realm: Realm) -> None
     ],
 )
 async def test_a_refusal_is_answered_and_nothing_is_written(
-    log: FilteringBoundLogger,
+    new_realm: NewRealm,
     existing: tuple[Job, ...],
     command: CancelJob | RetryJob,
     code: Code,
 ) -> None:
-    realm = Realm(log, *existing)
+    realm = new_realm(*existing)
     (reply,) = await realm.scheduler.receive(command)
     assert isinstance(reply, Reply)
     assert isinstance(reply.answer, Refused)
@@ -106,8 +76,8 @@ async def test_a_refusal_is_answered_and_nothing_is_written(
     assert existing == tuple(filter(None, [realm.store.job(JOB)]))
 
 
-async def test_what_is_stale_says_nothing(log: FilteringBoundLogger) -> None:
-    realm = Realm(log, jobs.separating())
+async def test_what_is_stale_says_nothing(new_realm: NewRealm) -> None:
+    realm = new_realm(jobs.separating())
     for fact in (jobs.separated(0, 9), jobs.finalized(), jobs.downloaded()):
         words = await realm.scheduler.receive(fact)
         expected = list(jobs.separating().outbox) if fact == jobs.downloaded() else []
@@ -115,8 +85,8 @@ async def test_what_is_stale_says_nothing(log: FilteringBoundLogger) -> None:
     assert jobs.separating() == realm.stored()
 
 
-async def test_a_fact_again_says_its_words_again(log: FilteringBoundLogger) -> None:
-    realm = Realm(log, jobs.separating())
+async def test_a_fact_again_says_its_words_again(new_realm: NewRealm) -> None:
+    realm = new_realm(jobs.separating())
     first = await realm.scheduler.receive(jobs.separated(0))
     revision = (await realm.store.load(JOB) or (0, 0))[1]
     assert list(first) == list(await realm.scheduler.receive(jobs.separated(0)))
@@ -184,9 +154,7 @@ async def test_nothing_is_decided_without_the_lease(realm: Realm) -> None:
     assert realm.store.job(JOB) is None
 
 
-async def test_taking_over_says_again_what_unfinished_jobs_had_to_say(
-    log: FilteringBoundLogger,
-) -> None:
+async def test_taking_over_says_again_what_unfinished_jobs_had_to_say(new_realm: NewRealm) -> None:
     existing = {
         "j0": jobs.pending(),
         "j1": jobs.downloading(),
@@ -196,7 +164,7 @@ async def test_taking_over_says_again_what_unfinished_jobs_had_to_say(
         "j5": jobs.finalizing(),
         "j6": jobs.scheduled(),
     }
-    realm = Realm(log, *(replace(job, id=job_id) for job_id, job in existing.items()))
+    realm = new_realm(*(replace(job, id=job_id) for job_id, job in existing.items()))
     words = await realm.scheduler.take_over()
     assert [word for job in ("j1", "j2", "j5") for word in existing[job].outbox] == words
     assert realm.scheduler.active == 5
@@ -210,16 +178,16 @@ async def test_taking_over_again_forgets_what_was_held(realm: Realm) -> None:
     assert (realm.scheduler.active, realm.scheduler.job(JOB)) == (0, None)
 
 
-async def test_a_job_that_has_ended_is_not_held(log: FilteringBoundLogger) -> None:
-    realm = Realm(log, jobs.separating())
+async def test_a_job_that_has_ended_is_not_held(new_realm: NewRealm) -> None:
+    realm = new_realm(jobs.separating())
     await realm.scheduler.take_over()
     words = await realm.scheduler.receive(CancelJob(job_id=JOB, reply_to="a"))
     assert [Reply, StopOrder, SweepWork] == [type(word) for word in words]
     assert (realm.scheduler.active, realm.scheduler.job(JOB)) == (0, None)
 
 
-async def test_a_retry_of_a_job_that_is_not_held_reads_it(log: FilteringBoundLogger) -> None:
-    realm = Realm(log, jobs.broken())
+async def test_a_retry_of_a_job_that_is_not_held_reads_it(new_realm: NewRealm) -> None:
+    realm = new_realm(jobs.broken())
     await realm.scheduler.take_over()
     await realm.scheduler.receive(RetryJob(job_id=JOB))
     assert (realm.stored().status, realm.scheduler.active) == (Status.PENDING, 1)
@@ -236,15 +204,13 @@ async def test_waiting_jobs_are_dispatched_as_the_fleet_allows(realm: Realm) -> 
 
 
 async def test_a_job_whose_time_comes_is_due(realm: Realm) -> None:
-    soon = datetime.now(UTC) + timedelta(hours=1)
-    await realm.scheduler.receive(jobs.submit("later", run_at=soon))
-    assert realm.scheduler.decisions() == []
-    assert 3500 < (realm.scheduler.next_due() or 0) <= 3600
-    realm.store.put(replace(jobs.scheduled(), id="past", run_at=soon - timedelta(hours=2)))
-    await realm.scheduler.take_over()
-    assert ([Due("past")], 0.0) == (realm.scheduler.decisions(), realm.scheduler.next_due())
-    await realm.scheduler.receive(Due("past"))
-    assert [Dispatched("past")] == realm.scheduler.decisions()
+    await realm.scheduler.receive(jobs.submit("later", run_at=LATER))
+    assert (realm.scheduler.decisions(), realm.scheduler.next_due()) == ([], 3600.0)
+    realm.forward(3600.0)
+    assert realm.scheduler.next_due() == 0.0
+    assert [Due("later")] == realm.scheduler.decisions()
+    await realm.scheduler.receive(Due("later"))
+    assert [Dispatched("later")] == realm.scheduler.decisions()
 
 
 async def test_nothing_is_due_where_nothing_waits_for_a_time(realm: Realm) -> None:
@@ -252,16 +218,16 @@ async def test_nothing_is_due_where_nothing_waits_for_a_time(realm: Realm) -> No
     assert realm.scheduler.next_due() is None
 
 
-async def test_a_failed_unit_waits_for_its_time(log: FilteringBoundLogger) -> None:
-    realm = Realm(log, jobs.separating())
+async def test_a_failed_unit_waits_for_its_time(new_realm: NewRealm) -> None:
+    realm = new_realm(jobs.separating())
     await realm.scheduler.take_over()
     await realm.scheduler.receive(jobs.failed(Stage.SEPARATE, "0"))
     assert 0 < (realm.scheduler.next_due() or 0) <= 1
     assert realm.scheduler.decisions() == []
 
 
-async def test_a_finalization_teaches_how_fast_it_is(log: FilteringBoundLogger) -> None:
-    realm = Realm(log, jobs.finalizing())
+async def test_a_finalization_teaches_how_fast_it_is(new_realm: NewRealm) -> None:
+    realm = new_realm(jobs.finalizing())
     await realm.scheduler.receive(jobs.finalized(elapsed=2.0))
     assert jobs.track().seconds / 2 == realm.fleet.finalization_speed
     await realm.scheduler.receive(jobs.finalized(elapsed=9.0))
@@ -272,72 +238,3 @@ async def test_the_submission_s_trace_is_what_later_messages_belong_to(realm: Re
     await realm.scheduler.receive(replace(jobs.submit(), traceparent="00-1-2-01"))
     assert realm.scheduler.trace_of(JOB) == {"traceparent": "00-1-2-01"}
     assert realm.scheduler.trace_of("another") == {}
-
-
-def tick(unit: str, fraction: float | None, attempt: int = 1) -> Tick:
-    return Tick(
-        job_id=JOB,
-        stage=jobs.stage_of(unit),
-        unit=unit,
-        attempt=attempt,
-        activity=Activity.SEPARATING,
-        fraction=fraction,
-        note="so far",
-    )
-
-
-async def live_of(log: FilteringBoundLogger, job: Job) -> tuple[LiveProgress, Realm]:
-    realm = Realm(log, job)
-    await realm.scheduler.take_over()
-    return LiveProgress(realm.scheduler), realm
-
-
-async def test_ticks_add_up_to_progress_that_never_goes_back(log: FilteringBoundLogger) -> None:
-    progress, realm = await live_of(log, jobs.separating())
-    told = [
-        progress.on_tick(tick("0", 0.5)),
-        progress.on_tick(tick("1", 0.5)),
-        progress.on_tick(tick("0", 0.1)),
-        progress.on_tick(tick("0", None)),
-        progress.on_tick(tick("1", 2.0)),
-        progress.on_tick(tick("1", -1.0)),
-    ]
-    assert [one.progress for one in told if one] == [40.0, 50.0, 50.0, 50.0, 52.0, 52.0]
-    await realm.scheduler.receive(jobs.separated(0))
-    later = progress.on_tick(tick("1", 0.5))
-    assert later == Progress(
-        job_id=JOB,
-        phase=Phase.SEPARATION,
-        progress=60.0,
-        activity=Activity.SEPARATING,
-        note="so far",
-    )
-
-
-@pytest.mark.parametrize(
-    ("job", "late"),
-    [
-        (jobs.separating(), tick("0", 0.5, attempt=2)),
-        (jobs.separating(), tick("0", 0.5, attempt=0)),
-        (jobs.separating(), tick("2", 0.5)),
-        (jobs.separating(1), tick("0", 0.5)),
-        (jobs.separating(), tick("source", 0.5)),
-        (jobs.pending(), tick("source", 0.5)),
-        (jobs.retried(), tick("1", 0.5)),
-        (jobs.cancelled(), tick("0", 0.5)),
-        (jobs.separating(), replace(tick("0", 0.5), job_id="another")),
-    ],
-)
-async def test_a_tick_of_what_is_over_is_ignored(
-    log: FilteringBoundLogger, job: Job, late: Tick
-) -> None:
-    progress, _ = await live_of(log, job)
-    assert progress.on_tick(late) is None
-
-
-async def test_what_was_told_of_a_job_is_forgotten_with_it(log: FilteringBoundLogger) -> None:
-    progress, realm = await live_of(log, jobs.separating())
-    progress.on_tick(tick("0", 1.0))
-    await realm.scheduler.receive(CancelJob(job_id=JOB))
-    progress.forget_finished()
-    assert (progress._fractions, progress._told) == ({}, {})

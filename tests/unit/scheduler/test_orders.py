@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from services.scheduler.orders import needed, next_orders, order
 from shared.contracts.audio import Metadata
-from shared.contracts.job import Job, Unit, UnitState
+from shared.contracts.job import Job
+from shared.contracts.unit import Unit, UnitState
 from shared.contracts.work import FinalizeWork, PrepareWork, SeparateWork
 from tests.support import jobs
 from tests.support.jobs import NOW, done, ordered
@@ -37,8 +38,9 @@ def job_with(units: dict[str, Unit], *, planned: bool = True) -> Job:
         (PREPARED, True, ["0", "1"]),
         ({**PREPARED, "0": ordered()}, True, ["1"]),
         ({**PREPARED, "0": ordered(), "1": ordered()}, True, []),
-        ({**PREPARED, "0": WAITING, "1": ordered()}, True, []),
+        ({**PREPARED, "0": WAITING, "1": ordered()}, True, ["2"]),
         ({**PREPARED, "0": WAITING, "1": done()}, True, ["2"]),
+        ({**PREPARED, "0": WAITING, "1": WAITING, "2": WAITING}, True, []),
         ({**PREPARED, "0": IDLE, "1": done()}, True, ["0", "2"]),
         ({**PREPARED, "0": done(), "1": ordered()}, True, ["2"]),
         ({**PREPARED, "2": done()}, True, ["0", "1"]),

@@ -9,10 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from services.scheduler import reign as reign_module
-from services.scheduler.actor import Scheduler
-from services.scheduler.decision import Stimulus
-from services.scheduler.fleet import Fleet
 from services.scheduler.live import LiveProgress
+from services.scheduler.outlook import Outlook
 from services.scheduler.reign import Reign
 from shared.actor import host as host_module
 from shared.actor.host import Host
@@ -20,17 +18,19 @@ from shared.contracts.codec import Decoder, encode
 from shared.contracts.commands import Accepted, Command, Reply
 from shared.contracts.facts import Fact
 from shared.contracts.job import Job, Status
-from shared.contracts.live import Beat
 from shared.contracts.work import Stage, Word
 from tests.support import jobs
 from tests.support.jobs import JOB
-from tests.support.memory import MemoryMailbox, MemorySpeaker, MemoryStore
+from tests.support.memory import MemoryMailbox, MemorySpeaker
+from tests.support.realm import Realm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from structlog.typing import FilteringBoundLogger
 
+    from services.scheduler.actor import Message
+    from shared.contracts.live import Queue
     from shared.telemetry import Telemetry
 
 
@@ -64,25 +64,16 @@ class Court:
 
     def __init__(self, log: FilteringBoundLogger, telemetry: Telemetry, *existing: Job) -> None:
         self.lease = FakeLease()
-        self.store = MemoryStore(*existing)
+        self.realm = Realm(*existing, log=log)
+        self.store = self.realm.store
         self.mailbox = MemoryMailbox()
         self.speaker: MemorySpeaker[Word | Reply] = MemorySpeaker()
         self.said = asyncio.Event()
         self.speaker.say = self._say  # type: ignore[method-assign] # to be told of words
-        fleet = Fleet()
-        for stage in Stage:
-            fleet.heard(Beat(worker="w", stage=stage, slots=1, busy=0), 0.0)
-        self.scheduler = Scheduler(
-            store=self.store,
-            fleet=fleet,
-            may_act=lambda: self.lease.held,
-            steady=lambda: 0.0,
-            chance=lambda: 0.0,
-            max_processing=4,
-            log=log,
-        )
+        self.scheduler = self.realm.scheduler
+        self.told: list[Queue] = []
 
-        def new_host() -> Host[Stimulus, Word | Reply]:
+        def new_host() -> Host[Message, Word | Reply]:
             return Host(
                 mailbox=self.mailbox,
                 decoder=Decoder(Command | Fact),
@@ -98,6 +89,7 @@ class Court:
             new_host=new_host,
             speaker=self.speaker,
             live=LiveProgress(self.scheduler),
+            outlook=Outlook(send=self._tell, steady=self.realm.clock.steady),
             grace=1.0,
             log=log,
         )
@@ -106,6 +98,10 @@ class Court:
 
     async def _say(self, word: Word | Reply) -> None:
         self.speaker.said.append(word)
+        self.said.set()
+
+    async def _tell(self, queue: Queue) -> None:
+        self.told.append(queue)
         self.said.set()
 
     async def until(self, true: Callable[[], bool]) -> None:
@@ -121,12 +117,14 @@ class Court:
     async def stop(self) -> None:
         self.stopping.set()
         await asyncio.wait_for(self.running, 5)
+        self.realm.close()
 
 
 @pytest.fixture(autouse=True)
 def _patterns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here may rest on looking every second."""
     monkeypatch.setattr(reign_module, "LOOK_SECONDS", 60.0)
+    monkeypatch.setattr(reign_module, "FOLLOW_SECONDS", 0.01)
     monkeypatch.setattr(host_module, "FETCH_SECONDS", 0.05)
     monkeypatch.setattr(host_module, "PAUSE_SECONDS", 0.05)
 
@@ -175,6 +173,7 @@ async def test_a_unit_is_ordered_again_when_its_time_has_come(
 ) -> None:
     waiting = jobs.live(jobs.downloading(), jobs.failed(Stage.DOWNLOAD, "source"))
     court = Court(log, telemetry, waiting)
+    court.realm.forward(1.0)
     court.lease.given.set()
     await court.until(lambda: bool(court.speaker.said))
     await court.stop()
@@ -220,3 +219,27 @@ async def test_an_owner_that_loses_its_lease_stands_by_and_can_come_back(
     await court.stop()
     assert court.lease.story == ["acquired", "released"] * 2
     assert [*jobs.downloading().outbox, *jobs.preparing().outbox] == court.speaker.said[words:]
+
+
+async def test_a_standby_follows_what_the_owner_writes(
+    log: FilteringBoundLogger, telemetry: Telemetry
+) -> None:
+    court = Court(log, telemetry, jobs.pending())
+    async with asyncio.timeout(5):
+        while court.scheduler.active < 1:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+        court.store.put(replace(jobs.pending(), id="j2"))
+        while court.scheduler.active < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await court.stop()
+    assert court.speaker.said == []
+
+
+async def test_an_owner_tells_in_which_order_jobs_will_have_their_turns(
+    log: FilteringBoundLogger, telemetry: Telemetry
+) -> None:
+    court = Court(log, telemetry, *(replace(jobs.pending(), id=f"j{one}") for one in range(3)))
+    court.lease.given.set()
+    await court.until(lambda: bool(court.told))
+    await court.stop()
+    assert court.told[0].order == ("j1", "j2")

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from services.scheduler.core import advance, pause
+from services.scheduler.core import advance
 from services.scheduler.decision import (
     Changed,
     Dispatched,
@@ -17,10 +17,12 @@ from services.scheduler.decision import (
     RetryLimits,
     Stale,
 )
+from services.scheduler.rules.record import pause
 from shared.contracts.commands import CancelJob, RetryJob
 from shared.contracts.facts import Downloaded, Finalized, Prepared
-from shared.contracts.job import HEARD_LIMIT, TIMELINE_LIMIT, Job, Phase, Status, Unit, UnitState
+from shared.contracts.job import HEARD_LIMIT, TIMELINE_LIMIT, Job, Phase, Status
 from shared.contracts.problem import Problem
+from shared.contracts.unit import Unit, UnitState
 from shared.contracts.work import (
     UNIT_PREPARE,
     UNIT_SOURCE,
@@ -35,7 +37,7 @@ from shared.contracts.work import (
 )
 from shared.errors import Code, RetryableError, TerminalError
 from tests.support import jobs
-from tests.support.jobs import JOB, LATER, NOW, TERMINAL, at, done, live, ordered, out
+from tests.support.jobs import JOB, LATER, NOW, TERMINAL, at, done, live, ordered
 
 CANCEL = CancelJob(job_id=JOB)
 RETRY = RetryJob(job_id=JOB)
@@ -162,14 +164,8 @@ def test_a_unit_is_not_ordered_again_before_its_time() -> None:
 def test_only_what_is_due_is_ordered_again() -> None:
     job = live(jobs.separating(), jobs.failed(Stage.SEPARATE, "0"))
     job = live(job, jobs.failed(Stage.SEPARATE, "1"), now=NOW + timedelta(seconds=30))
-    job = live(job, Due(JOB), now=NOW + timedelta(seconds=10))
+    job = live(job, Due(JOB), now=NOW + timedelta(seconds=10), window=1)
     assert (chunk_orders(job), job.units["1"].state) == ([("0", 2)], UnitState.WAITING)
-
-
-def test_a_chunk_that_waits_keeps_its_place_in_the_window() -> None:
-    job = live(jobs.separating(), jobs.failed(Stage.SEPARATE, "0"))
-    assert out(job) == ["0", "1"]
-    assert chunk_orders(live(job, jobs.separated(1))) == [("2", 1)]
 
 
 def test_a_job_that_never_began_is_cancelled_with_nothing_to_sweep() -> None:
@@ -279,7 +275,9 @@ def test_a_failed_job_resumes_at_the_phase_it_had_reached(
 @pytest.mark.parametrize("code", [Code.BLOB_MISSING, Code.BLOB_CORRUPT])
 def test_a_job_whose_blobs_are_lost_begins_from_the_start_with_attempts_above(code: Code) -> None:
     lost = Problem.of(TerminalError(code, "tracks/t1/audio.f32"))
-    ended = live(jobs.separating(1), jobs.failed(Stage.SEPARATE, "1", problem=lost))
+    failure = jobs.failed(Stage.SEPARATE, "1", problem=lost)
+    ended = live(jobs.separating(1), failure, retries=RetryLimits(restarts=0))
+    assert ended.status is Status.FAILED
     again = live(ended, RETRY, Dispatched(JOB))
     (order,) = again.outbox
     assert isinstance(order, DownloadWork)

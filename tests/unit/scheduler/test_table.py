@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 import typing
+from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
 
 from services.scheduler.core import TABLE, advance
-from services.scheduler.decision import Changed, Dispatched, Due, Refusal, Repeated, Stale, Stimulus
-from shared.contracts.commands import CancelJob, RetryJob, SubmitJob
+from services.scheduler.decision import (
+    Changed,
+    Dispatched,
+    Due,
+    Expired,
+    Granted,
+    Refusal,
+    Removed,
+    Repeated,
+    Stale,
+    Stimulus,
+)
+from shared.contracts.commands import (
+    CancelJob,
+    CommandBase,
+    DeleteJob,
+    FrontJob,
+    HoldJob,
+    PrioritizeJob,
+    ReleaseJob,
+    RetryJob,
+    SubmitJob,
+    digest_of,
+)
 from shared.contracts.facts import Failed
 from shared.contracts.job import Job, Phase, Status
-from shared.contracts.request import Source
+from shared.contracts.request import Options, Priority, Source, Terms
 from shared.contracts.work import UNIT_SOURCE, Stage
 from shared.errors import Code
 from tests.support import jobs
@@ -23,13 +46,20 @@ EXAMPLES: dict[type, Stimulus] = {
     SubmitJob: jobs.submit(),
     CancelJob: CancelJob(job_id=JOB),
     RetryJob: RetryJob(job_id=JOB),
+    DeleteJob: DeleteJob(job_id=JOB),
+    HoldJob: HoldJob(job_id=JOB),
+    ReleaseJob: ReleaseJob(job_id=JOB),
+    FrontJob: FrontJob(job_id=JOB),
+    PrioritizeJob: PrioritizeJob(job_id=JOB, priority=Priority.HIGH),
     type(jobs.downloaded()): jobs.downloaded(),
     type(jobs.prepared()): jobs.prepared(),
     type(jobs.separated()): jobs.separated(),
     type(jobs.finalized()): jobs.finalized(),
     Failed: jobs.failed(Stage.SEPARATE, "0"),
     Dispatched: Dispatched(JOB),
+    Granted: Granted(JOB),
     Due: Due(JOB),
+    Expired: Expired(JOB),
 }
 STATUSES: list[Status | None] = [None, *Status]
 PAIRS = [(status, kind) for status in STATUSES for kind in typing.get_args(Stimulus)]
@@ -55,7 +85,7 @@ def test_a_pair_is_in_the_table_or_leads_nowhere(status: Status | None, kind: ty
     job = job_of(status)
     outcome = advance(job, EXAMPLES[kind], at())
     rule = TABLE[status].get(kind)
-    if rule is None and kind in {SubmitJob, CancelJob, RetryJob}:
+    if rule is None and issubclass(kind, CommandBase):
         assert isinstance(outcome, Refusal)
         code = Code.JOB_WRONG_STATE if job else Code.JOB_NOT_FOUND
         assert (code, False) == (outcome.problem.code, outcome.problem.retryable)
@@ -67,46 +97,74 @@ def test_a_pair_is_in_the_table_or_leads_nowhere(status: Status | None, kind: ty
     assert job_of(status) == job
 
 
-@pytest.mark.parametrize(
-    ("status", "kind"), [pair for pair in PAIRS if pair[1] is SubmitJob and pair[0] is not None]
-)
-def test_the_same_submission_again_is_the_same_job(status: Status, kind: type) -> None:
+@pytest.mark.parametrize("status", Status)
+def test_the_same_submission_again_is_the_same_job(status: Status) -> None:
     job = OF_STATUS[status]()
-    assert Repeated(job) == advance(job, EXAMPLES[kind], at())
+    same = jobs.submit(run_at=LATER if status is Status.SCHEDULED else None, reply_to="another")
+    assert Repeated(job) == advance(job, same, at())
 
 
 @pytest.mark.parametrize("status", Status)
-def test_another_submission_with_a_known_id_is_refused(status: Status) -> None:
-    other = replace(jobs.submit(), source=Source(url="https://example.org/b.mp3"))
-    outcome = advance(job_of(status), other, at())
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"source": Source(url="https://example.org/b.mp3")},
+        {"options": Options(model="dsp")},
+        {"terms": Terms(owner="somebody else")},
+        {"terms": Terms(priority=Priority.HIGH)},
+        {"batch": "b1"},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_another_submission_with_a_known_id_is_refused(
+    status: Status, other: dict[str, object]
+) -> None:
+    job = replace(OF_STATUS[status](), request=digest_of(jobs.submit()))
+    outcome = advance(job, replace(jobs.submit(), **other), at())
     assert isinstance(outcome, Refusal)
     assert outcome.problem.code == Code.JOB_EXISTS
 
 
+#: Waiting long enough for everything that a job can wait for.
+EVER = NOW + timedelta(days=9)
+LAST_FAILURE = replace(jobs.failed(Stage.SEPARATE, "0"), problem=TERMINAL)
+
+
+def waiting(status: Status) -> list[tuple[Status | None, Job | None, Stimulus, Status]]:
+    """What can be done with a job that waits leaves it what it is, or ends it."""
+    job = OF_STATUS[status]()
+    return [
+        (status, job, EXAMPLES[HoldJob], status),
+        (status, live(job, EXAMPLES[HoldJob]), EXAMPLES[ReleaseJob], status),
+        (status, job, EXAMPLES[FrontJob], status),
+        (status, job, EXAMPLES[PrioritizeJob], status),
+        (status, job, EXAMPLES[CancelJob], Status.CANCELLED),
+        (status, replace(job, terms=Terms(deadline=LATER)), Due(JOB), Status.FAILED),
+    ]
+
+
 def reached_by() -> list[tuple[Status | None, Job | None, Stimulus, Status]]:
     """For each of a rule's ends, what leads to it."""
-    later_failure = replace(jobs.failed(Stage.SEPARATE, "0"), problem=TERMINAL)
-    waiting = live(jobs.downloading(), jobs.failed(Stage.DOWNLOAD, UNIT_SOURCE))
+    failed_once = live(jobs.downloading(), jobs.failed(Stage.DOWNLOAD, UNIT_SOURCE))
+    late = replace(jobs.separating(), resumed_at=NOW - timedelta(days=9))
+    processing = Status.PROCESSING
     return [
         (None, None, jobs.submit(), Status.PENDING),
-        (None, None, jobs.submit(run_at=LATER), Status.SCHEDULED),
+        (None, None, jobs.submit(run_at=EVER), Status.SCHEDULED),
         (Status.SCHEDULED, jobs.scheduled(), Due(JOB), Status.PENDING),
-        (Status.SCHEDULED, jobs.scheduled(), CancelJob(job_id=JOB), Status.CANCELLED),
-        (Status.PENDING, jobs.pending(), Dispatched(JOB), Status.PROCESSING),
-        (Status.PENDING, jobs.pending(), CancelJob(job_id=JOB), Status.CANCELLED),
-        (Status.PROCESSING, jobs.downloading(), jobs.downloaded(), Status.PROCESSING),
-        (Status.PROCESSING, jobs.preparing(), jobs.prepared(), Status.PROCESSING),
-        (Status.PROCESSING, jobs.separating(), jobs.separated(), Status.PROCESSING),
-        (Status.PROCESSING, jobs.finalizing(), jobs.finalized(), Status.COMPLETED),
-        (
-            Status.PROCESSING,
-            jobs.separating(),
-            jobs.failed(Stage.SEPARATE, "0"),
-            Status.PROCESSING,
-        ),
-        (Status.PROCESSING, jobs.separating(), later_failure, Status.FAILED),
-        (Status.PROCESSING, waiting, Due(JOB), Status.PROCESSING),
-        (Status.PROCESSING, jobs.separating(), CancelJob(job_id=JOB), Status.CANCELLED),
+        *waiting(Status.SCHEDULED),
+        (Status.PENDING, jobs.pending(), Dispatched(JOB), processing),
+        *waiting(Status.PENDING),
+        (processing, jobs.downloading(), jobs.downloaded(), processing),
+        (processing, jobs.preparing(), jobs.prepared(), processing),
+        (processing, jobs.separating(), jobs.separated(), processing),
+        (processing, jobs.finalizing(), jobs.finalized(), Status.COMPLETED),
+        (processing, jobs.separating(), jobs.failed(Stage.SEPARATE, "0"), processing),
+        (processing, jobs.separating(), LAST_FAILURE, Status.FAILED),
+        (processing, live(jobs.preparing(), jobs.prepared(), window=1), Granted(JOB), processing),
+        (processing, failed_once, Due(JOB), processing),
+        (processing, late, Due(JOB), Status.FAILED),
+        (processing, jobs.separating(), CancelJob(job_id=JOB), Status.CANCELLED),
         (Status.FAILED, jobs.broken(), RetryJob(job_id=JOB), Status.PENDING),
         (Status.CANCELLED, jobs.cancelled(), RetryJob(job_id=JOB), Status.PENDING),
     ]
@@ -141,10 +199,26 @@ def test_only_a_retry_leads_out_of_an_end() -> None:
     } == {(Status.FAILED, RetryJob), (Status.CANCELLED, RetryJob)}
 
 
+REMOVABLE = [Status.COMPLETED, Status.FAILED, Status.CANCELLED]
+
+
+@pytest.mark.parametrize("kind", [DeleteJob, Expired])
+@pytest.mark.parametrize("status", STATUSES)
+def test_only_what_has_ended_can_be_removed(status: Status | None, kind: type) -> None:
+    outcome = advance(job_of(status), EXAMPLES[kind], at())
+    assert isinstance(outcome, Removed) == (status in REMOVABLE)
+
+
 @pytest.mark.parametrize(
     ("job", "stimulus"),
     [
         (jobs.downloading(), Dispatched(JOB)),
+        (live(jobs.pending(), HoldJob(job_id=JOB)), Dispatched(JOB)),
+        (jobs.separating(), Granted(JOB)),
+        (jobs.downloading(), Granted(JOB)),
+        (jobs.pending(), Granted(JOB)),
+        (jobs.completed(), Granted(JOB)),
+        (jobs.separating(), Expired(JOB)),
         (jobs.pending(), Due(JOB)),
         (jobs.scheduled(), Due(JOB)),
         (jobs.scheduled(), Dispatched(JOB)),

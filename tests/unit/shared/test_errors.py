@@ -59,13 +59,22 @@ def test_a_status_over_http_is_an_error_s(code: Code, status: int) -> None:
 
 def test_every_code_about_a_request_has_a_status_over_http() -> None:
     about_requests = {
-        code for code in Code if code.value.split(".")[0] in {"request", "job", "stem"}
+        code
+        for code in Code
+        if code.value.split(".")[0] in {"request", "job", "batch", "queue", "stem"}
     }
-    assert about_requests <= set(STATUS)
+    of_jobs = {Code.JOB_TIMED_OUT, Code.JOB_DEADLINE_PASSED}
+    assert about_requests - of_jobs <= set(STATUS)
 
 
 def test_whatever_a_request_can_be_refused_for_is_not_called_our_own_fault() -> None:
     assert Code.INTERNAL not in STATUS
     assert {404} == {
-        STATUS[code] for code in (Code.JOB_NOT_FOUND, Code.STEM_NOT_FOUND, Code.ROUTE_NOT_FOUND)
+        STATUS[code]
+        for code in (
+            Code.JOB_NOT_FOUND,
+            Code.BATCH_NOT_FOUND,
+            Code.STEM_NOT_FOUND,
+            Code.ROUTE_NOT_FOUND,
+        )
     }

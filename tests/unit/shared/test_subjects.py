@@ -9,18 +9,31 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from services.scheduler.batch import words_of
 from shared.contracts import subjects
-from shared.contracts.commands import CancelJob, RetryJob
+from shared.contracts.commands import (
+    CancelBatch,
+    CancelJob,
+    DeleteJob,
+    FrontJob,
+    HoldJob,
+    PrioritizeJob,
+    ReleaseJob,
+    RetryBatch,
+    RetryJob,
+)
 from shared.contracts.job import Phase
-from shared.contracts.live import Activity, Beat, Progress, Tick
+from shared.contracts.live import Activity, Beat, Progress, Queue, Tick
+from shared.contracts.request import Priority
 from shared.contracts.subjects import (
     ALL_BEATS,
     ALL_INBOX,
     ALL_PROGRESS,
-    ALL_SNAPSHOTS,
+    ALL_RECORDS,
     ALL_STOPS,
     ALL_TICKS,
     ALL_WORK,
+    QUEUE,
     Message,
     id_of,
     stage_filter,
@@ -28,14 +41,24 @@ from shared.contracts.subjects import (
     token,
     waiting_work,
 )
-from shared.contracts.work import Stage, StopOrder, SweepWork
-from tests.support import jobs
+from shared.contracts.work import RemoveWork, Stage, StopOrder, SweepWork
+from tests.support import batches, jobs
 
 SWEEP = SweepWork(job_id="j1", attempt=2)
+REMOVE = RemoveWork(job_id="j1", attempt=2, before=jobs.NOW)
 MESSAGES: list[tuple[Any, str]] = [
     (jobs.submit(), "inbox.command.submit.j1"),
     (CancelJob(job_id="j1"), "inbox.command.cancel.j1"),
     (RetryJob(job_id="j1"), "inbox.command.retry.j1"),
+    (DeleteJob(job_id="j1"), "inbox.command.delete.j1"),
+    (HoldJob(job_id="j1"), "inbox.command.hold.j1"),
+    (ReleaseJob(job_id="j1"), "inbox.command.release.j1"),
+    (FrontJob(job_id="j1"), "inbox.command.front.j1"),
+    (PrioritizeJob(job_id="j1", priority=Priority.LOW), "inbox.command.prioritize.j1"),
+    (batches.submit_batch(), "inbox.command.submit_batch.b1"),
+    (CancelBatch(job_id="b1"), "inbox.command.cancel_batch.b1"),
+    (RetryBatch(job_id="b1"), "inbox.command.retry_batch.b1"),
+    (batches.expanded(), "inbox.fact.download.b1"),
     (jobs.downloaded(), "inbox.fact.download.j1"),
     (jobs.prepared(), "inbox.fact.separate.j1"),
     (jobs.separated(), "inbox.fact.separate.j1"),
@@ -45,7 +68,9 @@ MESSAGES: list[tuple[Any, str]] = [
     (jobs.preparing().outbox[0], "work.separate.j1.prepare"),
     (jobs.separating().outbox[1], "work.separate.j1.1"),
     (jobs.finalizing().outbox[0], "work.finalize.j1.stems"),
+    (words_of(batches.expanding())[0], "work.download.b1.playlist"),
     (SWEEP, "work.finalize.j1.sweep"),
+    (REMOVE, "work.finalize.j1.remove"),
     (StopOrder(job_id="j1"), "control.cancel.j1"),
     (
         Tick(
@@ -61,6 +86,7 @@ MESSAGES: list[tuple[Any, str]] = [
         Progress(job_id="j1", phase=Phase.DOWNLOAD, progress=1.0, activity=Activity.FETCHING),
         "live.progress.j1",
     ),
+    (Queue(at=jobs.NOW), "live.queue"),
     (Beat(worker="w1", stage=Stage.SEPARATE, slots=1, busy=0), "worker.separate.w1"),
 ]
 #: Who reads what.
@@ -70,7 +96,8 @@ FILTERS = {
     "tick": ALL_TICKS,
     "worker": ALL_BEATS,
     "live.progress": ALL_PROGRESS,
-    "live.jobs": ALL_SNAPSHOTS,
+    "live.jobs": ALL_RECORDS,
+    "live.queue": QUEUE,
     "control": ALL_STOPS,
 }
 
@@ -91,7 +118,7 @@ def test_every_kind_of_message_is_listed_here() -> None:
 def test_a_message_has_its_subject_and_one_kind_of_reader(message: Message, subject: str) -> None:
     assert subject == subject_of(message)
     readers = [name for name, pattern in FILTERS.items() if matches(pattern, subject)]
-    assert [name for name in FILTERS if subject.startswith(f"{name}.")] == readers
+    assert [name for name in FILTERS if f"{subject}.".startswith(f"{name}.")] == readers
     stages = [stage for stage in Stage if matches(stage_filter(stage), subject)]
     assert (subject.split(".")[1:2] if subject.startswith("work.") else []) == stages
 
@@ -99,7 +126,9 @@ def test_a_message_has_its_subject_and_one_kind_of_reader(message: Message, subj
 @pytest.mark.parametrize(
     "hostile", ["", ".", "a.b", "*", ">", "a b", "a\n", "/", "..", "é", "x" * 65]
 )
-@pytest.mark.parametrize("message", [message for message, _ in MESSAGES])
+@pytest.mark.parametrize(
+    "message", [message for message, _ in MESSAGES if not isinstance(message, Queue)]
+)
 def test_a_hostile_id_never_becomes_a_subject(message: Message, hostile: str) -> None:
     name = "worker" if isinstance(message, Beat) else "job_id"
     with pytest.raises(ValueError, match="not a subject token"):
@@ -117,14 +146,16 @@ def test_a_token_is_what_can_stand_anywhere(good: str) -> None:
     assert good == token(good)
 
 
-def test_what_a_stop_takes_away_is_all_waiting_work_but_the_sweep() -> None:
-    work = [subject for _, subject in MESSAGES if subject.startswith("work.")]
+def test_what_a_stop_takes_away_is_all_waiting_work_but_what_a_stop_or_a_removal_brings() -> None:
+    work = [subject for _, subject in MESSAGES if re.match(r"work\.[a-z]+\.j1\.", subject)]
     taken = [
         subject
         for subject in work
         if any(matches(pattern, subject) for pattern in waiting_work("j1"))
     ]
-    assert [subject for subject in work if subject != subject_of(SWEEP)] == taken
+    kept = {subject_of(SWEEP), subject_of(REMOVE)}
+    assert [subject for subject in work if subject not in kept] == taken
+    assert any(matches(pattern, "work.download.b1.playlist") for pattern in waiting_work("b1"))
     assert not any(matches(pattern, "work.separate.j10.0") for pattern in waiting_work("j1"))
 
 
@@ -145,6 +176,11 @@ def test_the_same_said_twice_has_one_id_and_anything_else_another() -> None:
         *jobs.separating().outbox,
         replace(jobs.separating().outbox[0], attempt=2),
         SWEEP,
+        REMOVE,
+        batches.submit_batch(batch_id="j1"),
+        CancelBatch(job_id="j1", reply_to="a"),
+        batches.expanded(batch_id="j1"),
+        batches.unreadable(batch_id="j1"),
     ]
     ids = [id_of(message) for message in different]
     assert len(ids) == len(set(ids))
@@ -153,4 +189,4 @@ def test_the_same_said_twice_has_one_id_and_anything_else_another() -> None:
 
 def test_no_two_filters_are_the_same() -> None:
     names = [name for name in vars(subjects) if name.startswith("ALL_")]
-    assert set(FILTERS.values()) == {getattr(subjects, name) for name in names}
+    assert set(FILTERS.values()) == {QUEUE, *(getattr(subjects, name) for name in names)}
