@@ -22,7 +22,6 @@ const PATHS = {
   bin: "M3.5 5.5h13M8 5.5V3.2h4v2.3M5.2 5.5 6 17h8l.8-11.5M8.4 8.8v5M11.6 8.8v5",
   stack: "M4 7.2h12v9.3H4zM5.6 4.6h8.8M7.2 2.2h5.6",
   search: "M9 14.6A5.6 5.6 0 1 0 9 3.4a5.6 5.6 0 0 0 0 11.2zM13.2 13.2 17 17",
-  pulse: "M2.5 10.5h3.2L8 5l3.6 10 2.3-4.5h3.6",
 };
 
 /** @typedef {keyof typeof PATHS} IconName */

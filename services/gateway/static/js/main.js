@@ -74,9 +74,7 @@ const filters = new Filters(readView(location.search), async (view) => {
 });
 element("filters").append(filters.element);
 
-const status = new StatusPanel();
-element("tools").prepend(status.button);
-document.body.append(status.element);
+document.body.append(new StatusPanel(element("open-status")).element);
 
 const events = new Events({
   job: (job) => jobs.put(job, true),
@@ -114,7 +112,7 @@ const composer = new Composer({ options, terms, submitter, files: (files) => upl
 element("composer").append(composer.element);
 acceptDrops(element("drop"), {
   files: (files) => uploads.add(files),
-  address: (text) => composer.suggest(text),
+  addresses: (urls) => composer.suggest(urls.join("\n")),
 });
 
 /** The list first, then everything that happened since: nothing falls between the two. */

@@ -16,6 +16,7 @@ export class Composer {
   #input = h("textarea", {
     id: freshId("address"),
     rows: 1,
+    wrap: "off",
     inputMode: "url",
     autocomplete: "off",
     spellcheck: false,

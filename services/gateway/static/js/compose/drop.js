@@ -1,11 +1,11 @@
 // @ts-check
-/** Files or an address dropped anywhere on the page. */
+/** Files or addresses dropped anywhere on the page. */
 
 import { readAddresses } from "./addresses.js";
 
 /**
  * @param {HTMLElement} veil shown while something hovers over the page
- * @param {{files: (files: File[]) => void, address: (text: string) => void}} on
+ * @param {{files: (files: File[]) => void, addresses: (urls: string[]) => void}} on
  */
 export function acceptDrops(veil, on) {
   let depth = 0;
@@ -36,7 +36,7 @@ export function acceptDrops(veil, on) {
     if (files.length) on.files(files);
     else {
       const { urls } = readAddresses(event.dataTransfer?.getData("text/uri-list") ?? "");
-      if (urls.length) on.address(urls[0]);
+      if (urls.length) on.addresses(urls);
     }
   });
 }

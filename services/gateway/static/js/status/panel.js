@@ -16,7 +16,8 @@ export class StatusPanel {
   #timer = 0;
   #shown = "";
 
-  constructor() {
+  /** @param {HTMLElement} button opens it */
+  constructor(button) {
     this.element = h("dialog", {
       class: "status",
       "aria-labelledby": "status-title",
@@ -30,7 +31,7 @@ export class StatusPanel {
           h("button", { type: "button", class: "button icon-only", "aria-label": "Close", title: "Close", "data-testid": "status-close", onclick: () => this.element.close() }, icon("close"))),
         this.#message,
         this.#body));
-    this.button = h("button", { type: "button", class: "button small plain", "aria-haspopup": "dialog", "data-testid": "open-status", onclick: () => this.#open() }, icon("pulse"), "Status");
+    button.addEventListener("click", () => this.#open());
     document.addEventListener("visibilitychange", () => !document.hidden && this.element.open && this.#look());
   }
 
