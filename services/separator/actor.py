@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
@@ -21,13 +19,28 @@ from services.separator.messages import (
     StemsEncoded,
     TrackPrepared,
 )
-from shared.blobs import chunk_key, work_prefix
+from shared.blobs import (
+    chunk_key,
+    result_prefix,
+    track_prefix,
+    track_record_key,
+    work_prefix,
+)
 from shared.contracts.facts import Fact, Finalized, Prepared, Separated
-from shared.contracts.work import FinalizeWork, PrepareWork, SeparateWork, Stage, SweepWork
+from shared.contracts.work import (
+    FinalizeWork,
+    PrepareWork,
+    RemoveWork,
+    SeparateWork,
+    Stage,
+    SweepWork,
+)
 from shared.errors import StembusError
+from shared.scratch import ENCODES, scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import datetime
 
     from services.separator.children import Engines, Helper
     from shared.actor.worker import Report
@@ -50,6 +63,9 @@ class Blobs(Protocol):
 
     async def delete_prefix(self, prefix: str) -> int:
         """Remove everything under ``prefix``."""
+
+    async def delete_untouched(self, prefix: str, before: datetime, *, first: str = "") -> int:
+        """The same, unless something there was touched since; the key ``first`` goes first."""
 
 
 class Separator:
@@ -120,7 +136,6 @@ class Separator:
         )
         stored = await self._last(engine, order, ChunkStored, report)
         elapsed = self._clock() - started
-        self._device = stored.device
         self._measure(work.plan.model, chunk_advance(work.plan, work.chunk), elapsed)
         return Separated(
             job_id=work.job_id,
@@ -168,7 +183,7 @@ class Separator:
 
 
 class Finalizer:
-    """Takes ``FinalizeWork`` and ``SweepWork``."""
+    """Takes ``FinalizeWork``, ``SweepWork`` and ``RemoveWork``."""
 
     def __init__(
         self,
@@ -185,13 +200,32 @@ class Finalizer:
         self._silence = silence
         self._clock = clock
 
-    async def perform(self, work: FinalizeWork | SweepWork, report: Report) -> Fact | None:
-        """Encode the stems in a child of its own, or remove what an ended job has left."""
-        if isinstance(work, SweepWork):
-            # Up to the attempt it names: a job that was retried since computes in later ones.
-            for attempt in range(1, work.attempt + 1):
-                await self._blobs.delete_prefix(f"{work_prefix(work.job_id)}{attempt}/")
-            return None
+    async def perform(
+        self, work: FinalizeWork | SweepWork | RemoveWork, report: Report
+    ) -> Fact | None:
+        """Encode the stems in a child of its own, or remove what a job has left."""
+        match work:
+            case SweepWork():
+                # Up to the attempt it names: a job that was retried since computes in later ones.
+                for attempt in range(1, work.attempt + 1):
+                    await self._blobs.delete_prefix(f"{work_prefix(work.job_id)}{attempt}/")
+                return None
+            case RemoveWork():
+                await self._remove(work)
+                return None
+            case FinalizeWork():
+                return await self._finalize(work, report)
+
+    async def _remove(self, work: RemoveWork) -> None:
+        # The same id may have been submitted anew: what that job computes is younger.
+        await self._blobs.delete_untouched(work_prefix(work.job_id), work.before)
+        if work.result is not None:
+            await self._blobs.delete_untouched(result_prefix(work.result), work.before)
+        if work.track is not None:
+            prefix, record = track_prefix(work.track), track_record_key(work.track)
+            await self._blobs.delete_untouched(prefix, work.before, first=record)
+
+    async def _finalize(self, work: FinalizeWork, report: Report) -> Fact:
         started = self._clock()
         order = EncodeStems(
             track=work.track,
@@ -203,14 +237,12 @@ class Finalizer:
             format=work.format,
             metadata=work.metadata,
         )
-        async with AsyncExitStack() as stack:
-            self._scratch.mkdir(parents=True, exist_ok=True)
-            folder = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="encode-", dir=self._scratch)
-            )
-            child = await self._start(Path(folder))
-            stack.push_async_callback(child.kill)
-            encoded = await answer(child, order, StemsEncoded, report, self._silence)
+        async with scratch_folder(self._scratch, ENCODES) as folder:
+            child = await self._start(folder)
+            try:
+                encoded = await answer(child, order, StemsEncoded, report, self._silence)
+            finally:
+                await child.kill()
         return Finalized(
             job_id=work.job_id,
             stage=Stage.FINALIZE,

@@ -21,6 +21,7 @@ from services.separator.core import (
     resolve_stems,
     windows_for_chunk,
 )
+from services.separator.devices import choose_device
 from services.separator.inference import ChunkRun
 from services.separator.messages import (
     ENGINE_VARIABLE,
@@ -81,9 +82,9 @@ class Engine:
             case PrepareTrack():
                 report(TrackPrepared(plan=self._prepare(request, report), device=str(self._device)))
             case SeparateChunk():
-                self._separate(request, report)
+                device = self._separate(request, report)
                 seconds = chunk_advance(request.plan, request.chunk)
-                report(ChunkStored(seconds=seconds, device=str(self._device)))
+                report(ChunkStored(seconds=seconds, device=str(device)))
 
     def _describe(self) -> tuple[ModelOffer, ...]:
         offers: list[ModelOffer] = []
@@ -141,7 +142,8 @@ class Engine:
         detail = f"no model makes {', '.join(options.stems)}; there are {', '.join(offered)}"
         raise TerminalError(Code.MODEL_NO_SUCH_STEM, detail)
 
-    def _separate(self, request: SeparateChunk, report: Report) -> None:
+    def _separate(self, request: SeparateChunk, report: Report) -> torch.device:
+        """Store the chunk's sums; where they were computed, at the end at least."""
         plan, chunk = request.plan, request.chunk
         model = self._shelf.get(plan.model, report)
         _same_model(model, plan)
@@ -166,6 +168,7 @@ class Engine:
             digest=plan.digest, sources=plan.computed, start=span.start, frames=span.frames
         )
         self._blobs.put(request.key, pack_span(header, sums))
+        return run.device
 
 
 def _same_model(model: LoadedModel, plan: Plan) -> None:
@@ -173,15 +176,6 @@ def _same_model(model: LoadedModel, plan: Plan) -> None:
     if ours != (plan.digest, plan.sources, plan.segment, plan.stride):
         detail = f"{plan.model} is {model.digest[:8]} here and was {plan.digest[:8]} in the plan"
         raise RetryableError(Code.MODEL_CHANGED, detail)
-
-
-def choose_device(wanted: str) -> torch.device:
-    """``wanted``, or the best device there is."""
-    if wanted:
-        return torch.device(wanted)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def build_engine(settings: EngineSettings) -> Engine:

@@ -22,6 +22,7 @@ from services.separator.core import (
     window_span,
     windows_of,
 )
+from services.separator.devices import CPU, out_of_memory, placed
 from shared.contracts.audio import CHANNELS, FRAME_BYTES, Plan, Track
 from shared.errors import Code, RetryableError, TerminalError
 
@@ -46,7 +47,9 @@ class Batch(NamedTuple):
 class ChunkRun:
     """One chunk's way through a model.
 
-    ``batch_windows`` is halved for good when the device runs out of memory.
+    ``batch_windows`` is halved for good when the device runs out of memory.  Where not even one
+    window fits, somebody else is using the device: the rest of this chunk runs on the CPU, which
+    is slow and gives the same numbers.  The next chunk tries the device again.
     """
 
     def __init__(
@@ -55,7 +58,8 @@ class ChunkRun:
         self._model = model
         self._plan = plan
         self._track = track
-        self._device = device
+        #: Where it runs: the CPU, once the device had no room.
+        self.device = device
         self.batch_windows = max(1, batch)
         self._members = model.members_for(plan.computed)
         self._indices = [model.sources.index(source) for source in plan.computed]
@@ -73,6 +77,7 @@ class ChunkRun:
         windows = windows_of(self._plan, chunk)
         done = 0
         for member in self._members:
+            self._place(member)
             audio, audio_span = self._normalized(member, chunk, read)
             waiting = list(windows)
             while waiting:
@@ -128,22 +133,33 @@ class ChunkRun:
         """(windows, sources, channels, frames) on the CPU; None if the batch was too large."""
         try:
             with torch.inference_mode():
-                outputs: Tensor = member.module(inputs.to(self._device))
+                outputs: Tensor = member.module(inputs.to(self.device))
                 return outputs[:, self._indices].float().cpu()
-        except torch.OutOfMemoryError as exc:
-            failure: Exception = exc
         except RuntimeError as exc:
-            # The CPU's allocator has no exception of its own.
-            if "can't allocate memory" not in str(exc) and "out of memory" not in str(exc):
+            if not out_of_memory(exc):
                 raise
-            failure = exc
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+            if len(inputs) == 1 and self.device == CPU:
+                detail = f"one window of {self._plan.model} does not fit on {self.device}"
+                raise RetryableError(Code.WORKER_OUT_OF_MEMORY, detail) from exc
+        # Not in the handler: there the traceback still holds what has to be let go of.
         if len(inputs) == 1:
-            detail = f"one window of {self._plan.model} does not fit on {self._device}"
-            raise RetryableError(Code.WORKER_OUT_OF_MEMORY, detail) from failure
-        self.batch_windows = max(1, len(inputs) // 2)
+            self._leave(member)
+        else:
+            self.batch_windows = max(1, len(inputs) // 2)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
         return None
+
+    def _place(self, member: Member) -> None:
+        """Bring a member to the device, or back to it after another chunk had to leave."""
+        if not placed(member.module, self.device):
+            self._leave(member)
+
+    def _leave(self, member: Member) -> None:
+        """Go on without the device; what lies there makes room for whoever uses it."""
+        print(f"no room on {self.device}: the chunk goes on on the CPU", flush=True)  # noqa: T201 - a child's log is its output
+        self.device = CPU
+        member.module.to(CPU)
 
     def _add(self, sums: Tensor, start: int, member: Member, window: int, output: Tensor) -> None:
         """Weigh a window's output (sources, channels, valid frames) and add it where it belongs."""

@@ -20,6 +20,7 @@ from torch import nn
 
 from services.separator.catalogue import Catalogue, Found, Place, read_bag
 from services.separator.core import stride_frames, window_frames
+from services.separator.devices import placed
 from services.separator.dsp import Dsp
 from services.separator.messages import Progressed
 from shared.contracts.audio import CHANNELS, SAMPLE_RATE
@@ -48,7 +49,7 @@ class Member(NamedTuple):
 
 
 class LoadedModel(NamedTuple):
-    """A model in memory, on its device, in evaluation mode."""
+    """A model in memory, in evaluation mode; on its device, or on the CPU for want of room."""
 
     name: str
     #: Hash of its weights, classes and geometry.
@@ -223,9 +224,10 @@ def _examined(name: str, module: nn.Module, device: torch.device) -> LoadedModel
     shares = [
         tuple(weight / total for weight, total in zip(row, totals, strict=True)) for row in weights
     ]
-    members = tuple(
-        Member(one.eval().to(device), share) for one, share in zip(modules, shares, strict=True)
-    )
+    for one in modules:
+        # Where the device has no room now, each chunk looks whether it has.
+        placed(one.eval(), device)
+    members = tuple(Member(one, share) for one, share in zip(modules, shares, strict=True))
     return LoadedModel(
         name=name,
         digest=_digest(sources, segment, members),

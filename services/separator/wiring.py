@@ -21,8 +21,16 @@ from services.separator.children import (
 )
 from shared.actor.stopping import unless_stopped
 from shared.blobs import BlobStore, open_store
-from shared.contracts.work import FinalizeWork, PrepareWork, SeparateWork, Stage, SweepWork
+from shared.contracts.work import (
+    FinalizeWork,
+    PrepareWork,
+    RemoveWork,
+    SeparateWork,
+    Stage,
+    SweepWork,
+)
 from shared.crew import hire
+from shared.scratch import ScratchSweeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,10 +110,10 @@ async def assemble(
         resources,
         stack,
         stage=Stage.FINALIZE,
-        kind=FinalizeWork | SweepWork,
+        kind=FinalizeWork | SweepWork | RemoveWork,
         performer=finalizer,
         slots=config.finalize_slots,
         grace=config.grace_seconds,
     )
     watch = ModelWatch(separator, catalogue.everything, config.models_scan_seconds)
-    return [*chunks, *results, watch]
+    return [*chunks, *results, watch, ScratchSweeper(scratch, log)]

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +24,14 @@ from shared.contracts.audio import AudioFormat, Metadata
 from shared.contracts.facts import Finalized, Prepared, Separated
 from shared.contracts.live import Activity
 from shared.contracts.request import Options
-from shared.contracts.work import FinalizeWork, PrepareWork, SeparateWork, Stage, SweepWork
+from shared.contracts.work import (
+    FinalizeWork,
+    PrepareWork,
+    RemoveWork,
+    SeparateWork,
+    Stage,
+    SweepWork,
+)
 from shared.errors import Code, RetryableError, TerminalError
 from tests.support.audio import song, stored_track
 from tests.unit.separator.test_encode import decode
@@ -251,3 +259,66 @@ async def test_the_offers_follow_the_folder(tmp_path: Path, models_dir: Path) ->
         assert offers["dsp"].ready
         assert not offers["htdemucs"].ready
         assert at.separator.device == "cpu"
+
+
+BEFORE = datetime(2026, 5, 4, tzinfo=UTC)
+YOUNG, OLD = BEFORE.timestamp(), BEFORE.timestamp() - 1
+KEYS = {
+    "results/r1/peaks.json": OLD,
+    "results/r1/vocals.flac": OLD,
+    "results/r2/vocals.flac": OLD,
+    "tracks/t1/audio.f32": OLD,
+    "tracks/t1/original.mp3": OLD,
+    "tracks/t1/track.json": OLD,
+    "tracks/t2/track.json": OLD,
+    "work/j/1/chunk-0": OLD,
+    "work/j2/1/chunk-0": OLD,
+}
+OF_RESULT = {"results/r1/peaks.json", "results/r1/vocals.flac"}
+OF_TRACK = {"tracks/t1/audio.f32", "tracks/t1/original.mp3", "tracks/t1/track.json"}
+OF_WORK = {"work/j/1/chunk-0"}
+
+
+def removal(track: str | None = "t1", result: str | None = "r1") -> RemoveWork:
+    return RemoveWork(job_id="j", before=BEFORE, track=track, result=result)
+
+
+@pytest.mark.parametrize(
+    ("work", "touched", "gone"),
+    [
+        (removal(), None, OF_RESULT | OF_TRACK | OF_WORK),
+        (removal(track=None), None, OF_RESULT | OF_WORK),
+        (removal(result=None), None, OF_TRACK | OF_WORK),
+        (removal(None, None), None, OF_WORK),
+        (removal(), "tracks/t1/track.json", OF_RESULT | OF_WORK),
+        (removal(), "results/r1/peaks.json", OF_TRACK | OF_WORK),
+        (removal(), "results/r1/drums.flac", OF_TRACK | OF_WORK),
+        (removal(), "work/j/1/chunk-0", OF_TRACK | OF_RESULT),
+        (removal("t9", "r9"), None, OF_WORK),
+    ],
+)
+async def test_a_forgotten_job_s_files_go_unless_somebody_uses_them(
+    tmp_path: Path, work: RemoveWork, touched: str | None, gone: set[str]
+) -> None:
+    root = tmp_path / "blobs"
+    times = {**KEYS, touched: YOUNG} if touched else KEYS
+    for key, at in times.items():
+        path = root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+        os.utime(path, (at, at))
+
+    async def no_child(_: Path) -> EngineChild:
+        raise NotImplementedError
+
+    finalizer = Finalizer(
+        start=no_child,
+        blobs=BlobStore(open_store(root.as_uri())),
+        scratch=tmp_path / "scratch",
+        silence=1.0,
+        clock=time.monotonic,
+    )
+    for _ in range(2):  # it may come twice
+        assert await finalizer.perform(work, lambda *_: None) is None
+        left = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+        assert left == set(times) - gone

@@ -1,0 +1,45 @@
+"""Torch devices: which to take, and what to do where one has no room."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Where everything fits that fits anywhere.
+CPU: Final = torch.device("cpu")
+#: Parts of messages of allocators that have no exception of their own: the CPU's, MPS's, cuBLAS's.
+_NO_ROOM: Final = ("can't allocate memory", "out of memory", "alloc_failed")
+
+
+def choose_device(wanted: str) -> torch.device:
+    """``wanted``, or the best device there is."""
+    if wanted:
+        return torch.device(wanted)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def out_of_memory(exc: RuntimeError) -> bool:
+    """Whether that is what it says."""
+    if isinstance(exc, torch.OutOfMemoryError):
+        return True
+    message = str(exc).lower()
+    return any(part in message for part in _NO_ROOM)
+
+
+def placed(module: nn.Module, device: torch.device) -> bool:
+    """Move ``module`` to ``device``; if there is no room it is whole on the CPU, and False."""
+    try:
+        module.to(device)
+    except RuntimeError as exc:
+        if device == CPU or not out_of_memory(exc):
+            raise
+    else:
+        return True
+    module.to(CPU)  # a part of it may have moved already
+    return False
