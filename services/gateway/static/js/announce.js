@@ -2,7 +2,7 @@
 /** Words that come and go: what changed, for those who don't see it, and what was refused. */
 
 import { h, setText } from "./dom.js";
-import { counted, stateWord, titleOf } from "./format.js";
+import { batchTitle, batchWord, counted, stateWord, titleOf } from "./format.js";
 import { icon } from "./icons.js";
 
 /** How long a refusal stays on the screen, in milliseconds. */
@@ -36,6 +36,15 @@ export function announcer(region, notices) {
     const words = [...new Set(changes.map(({ word }) => word))];
     say(words.map((word) => `${counted(changes.filter((change) => change.word === word).length, "song")} ${word}`).join(", "));
   };
+  /** @param {string} id @param {string} title @param {string} state */
+  const learn = (id, title, state) => {
+    const word = state.toLowerCase();
+    const before = known.get(id);
+    known.set(id, word);
+    if (before === undefined || before === word) return;
+    news.set(id, { title, word });
+    timer ||= setTimeout(tell, BREATH);
+  };
   return {
     say,
     /** @param {string} text */
@@ -46,20 +55,11 @@ export function announcer(region, notices) {
     },
     /** @param {import("./types.js").Snapshot} job */
     job(job) {
-      const word = stateWord(job).toLowerCase();
-      const before = known.get(job.id);
-      known.set(job.id, word);
-      if (before === undefined || before === word) return;
-      news.set(job.id, { title: titleOf(job), word });
-      timer ||= setTimeout(tell, BREATH);
+      learn(job.id, titleOf(job), stateWord(job));
     },
     /** @param {import("./types.js").Batch} batch */
     batch(batch) {
-      const before = known.get(batch.id);
-      known.set(batch.id, batch.state);
-      if (before === undefined || before === batch.state) return;
-      news.set(batch.id, { title: batch.title ?? counted(batch.jobs.length, "song"), word: batch.state });
-      timer ||= setTimeout(tell, BREATH);
+      learn(batch.id, batchTitle(batch), batchWord(batch));
     },
     /** The server asks for patience: said once, counted down in silence. @param {import("./api/patience.js").Wait|null} wait */
     wait(wait) {

@@ -32,6 +32,19 @@ export function statusWord({ status, phase }) {
   return status === "processing" && phase ? (PHASE[phase] ?? phase) : (STATUS[status] ?? status);
 }
 
+/** @type {Record<import("./types.js").BatchState, string>} */
+const BATCH = { expanding: "Reading", processing: "Working", completed: "Ready", failed: "Failed", cancelled: "Cancelled" };
+
+/** What a batch's chip says. @param {import("./types.js").Batch} batch */
+export function batchWord({ state }) {
+  return BATCH[state] ?? state;
+}
+
+/** A batch's name for people. @param {import("./types.js").Batch} batch */
+export function batchTitle({ title, playlist, jobs }) {
+  return title?.trim() || (playlist ? shortUrl(playlist) : counted(jobs.length, "song"));
+}
+
 /** What a job's chip says. @param {Snapshot} job */
 export function chipWord(job) {
   return isKept(job) ? "On hold" : statusWord(job);

@@ -36,6 +36,7 @@ const announce = announcer(element("live"), element("notices"));
 /** File names of this visit's uploads, until the jobs have their metadata. @type {Map<string, string>} */
 const filenames = new Map();
 let modelsTimer = 0;
+let listening = false;
 
 const submitter = new Submitter({
   job: (job) => jobs.put(job, false),
@@ -66,8 +67,7 @@ const list = new JobList(element("jobs"), { jobs, batches, loader: new Loader(jo
 const filters = new Filters(readView(location.search), async (view) => {
   history.replaceState(null, "", writeView(view) || location.pathname);
   try {
-    const found = await list.show(view);
-    if (found !== null) announce.say(`${counted(list.size, "song")} shown`);
+    if (await show(view)) announce.say(`${counted(list.size, "song")} shown`);
   } catch (error) {
     deeds.refused(error);
   }
@@ -115,11 +115,21 @@ acceptDrops(element("drop"), {
   addresses: (urls) => composer.suggest(urls.join("\n")),
 });
 
-/** The list first, then everything that happened since: nothing falls between the two. */
+/**
+ * The list first, then everything that happened since: nothing falls between the two.
+ * @param {import("./jobs/view.js").View} view
+ * @returns {Promise<boolean>} false when another view was asked for meanwhile
+ */
+async function show(view) {
+  const revision = await list.show(view);
+  if (revision !== null && !listening) events.open(revision);
+  listening ||= revision !== null;
+  return revision !== null;
+}
+
 async function begin() {
   try {
-    const revision = await list.show(readView(location.search));
-    if (revision !== null) events.open(revision);
+    await show(readView(location.search));
   } catch {
     connection("reconnecting");
     setTimeout(begin, RETRY);

@@ -49,6 +49,11 @@ export function when(at, now) {
   return `${date.toLocaleDateString(undefined, { weekday: "short", day: "numeric", month: "short" })}, ${time}`;
 }
 
+/** The same for the middle of a sentence: `02:00`. @param {string} at @param {number} now milliseconds */
+export function moment(at, now) {
+  return when(at, now).replace(/^at /, "");
+}
+
 /** `14:03:22`, for timelines. @param {string} at */
 export function clockTime(at) {
   return new Date(at).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -62,7 +67,7 @@ export function soon(at, now) {
   if (seconds < 8) return "in a few seconds";
   if (seconds < 50) return `in about ${Math.ceil(seconds / 10) * 10} s`;
   if (seconds < 3300) return `in about ${Math.max(1, Math.round(seconds / 60))} min`;
-  return `about ${when(at, now).replace(/^at /, "")}`;
+  return `about ${moment(at, now)}`;
 }
 
 /** A stretch of time: `0.8 s`, `42 s`, `3 min`, `1.5 h`. @param {number|null|undefined} seconds */

@@ -3,7 +3,7 @@
 
 import { deedButton } from "../button.js";
 import { freshId, h, setData, setText } from "../dom.js";
-import { counted, shortUrl } from "../format.js";
+import { batchTitle, batchWord, counted, shortUrl } from "../format.js";
 import { icon } from "../icons.js";
 import { problemBox } from "../jobs/problem.js";
 import { Shelf } from "../jobs/shelf.js";
@@ -17,9 +17,6 @@ import { Tally } from "./tally.js";
 const STEP = 25;
 /** A batch from this page opens by itself if it is no longer than this. */
 const SHORT = 12;
-
-/** @type {Record<import("../types.js").BatchState, string>} */
-const STATES = { expanding: "Reading", processing: "Working", completed: "Ready", failed: "Failed", cancelled: "Cancelled" };
 
 export class Group {
   open = false;
@@ -92,10 +89,10 @@ export class Group {
     if (this.#places.size !== batch.jobs.length) this.#places = new Map(batch.jobs.map((id, place) => [id, place]));
     setData(this.element, "state", batch.state);
     setData(this.element, "progress", batch.progress.toFixed(1));
-    setText(this.#title, titleOf(batch));
+    setText(this.#title, batchTitle(batch));
     this.#title.title = batch.playlist ?? "";
     setText(this.#byline, byline(batch, now));
-    setText(this.#chip, STATES[batch.state] ?? batch.state);
+    setText(this.#chip, batchWord(batch));
     this.#tally.update(batch);
     this.#drawTrouble(batch);
     this.#drawButtons();
@@ -132,11 +129,6 @@ export class Group {
     if (error) this.#trouble.append(problemBox(error));
     if (skipped.length) this.#trouble.append(skippedList(skipped));
   }
-}
-
-/** @param {Batch} batch */
-function titleOf({ title, playlist, jobs }) {
-  return title?.trim() || (playlist ? shortUrl(playlist) : counted(jobs.length, "song"));
 }
 
 /** @param {Batch} batch @param {number} now */

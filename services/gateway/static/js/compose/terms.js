@@ -3,7 +3,7 @@
 
 import { freshId, h, setText } from "../dom.js";
 import { PRIORITIES } from "../jobs/actions.js";
-import { when } from "../times.js";
+import { moment } from "../times.js";
 
 /** @typedef {import("../types.js").Terms} Terms */
 /** @typedef {import("../types.js").Priority} Priority */
@@ -72,7 +72,7 @@ export class TermsPanel {
     const { priority, owner, run_at } = this.value;
     setText(this.#summary, [
       priority ? `${priority} priority` : "",
-      run_at ? `not before ${when(run_at, Date.now()).replace(/^at /, "")}` : "",
+      run_at ? `not before ${moment(run_at, Date.now())}` : "",
       owner ? `for ${owner}` : "",
       this.playlist ? "whole playlist" : "",
     ].filter(Boolean).join(" · "));

@@ -72,10 +72,14 @@ export class JobList {
    * @returns {Promise<number|null>} the revision from which on events keep it right; null when given up
    */
   async show(view) {
-    this.#shelf.element.setAttribute("aria-busy", "true");
-    const revision = await this.#loader.first(view);
+    const { element } = this.#shelf;
+    element.setAttribute("aria-busy", "true");
+    const revision = await this.#loader.first(view).catch((error) => {
+      element.removeAttribute("aria-busy");
+      throw error;
+    });
     if (revision === null) return null;
-    this.#shelf.element.removeAttribute("aria-busy");
+    element.removeAttribute("aria-busy");
     this.#ready = true;
     this.#shelf.clear();
     for (const [id, { shelf }] of this.#homes) if (shelf === this.#shelf) this.#homes.delete(id);

@@ -4,7 +4,7 @@
 import { h, setData, setText } from "../dom.js";
 import { ordinal } from "../format.js";
 import { icon } from "../icons.js";
-import { soon, when } from "../times.js";
+import { moment, soon, when } from "../times.js";
 import { noteBox } from "./problem.js";
 
 /** @typedef {import("../types.js").Snapshot} Snapshot */
@@ -48,9 +48,10 @@ function placeWords({ status, held, position, run_at }, now) {
 }
 
 /** @param {Snapshot} job @param {number} now */
-function timeWords({ held, starts_at, eta, deadline, waits_for }, now) {
-  const due = deadline ? `to be done by ${when(deadline, now).replace(/^at /, "")}` : "";
-  if (held) return ["starts once you release it", due].filter(Boolean).join(", ");
+function timeWords({ status, held, run_at, starts_at, eta, deadline, waits_for }, now) {
+  const due = deadline ? `to be done by ${moment(deadline, now)}` : "";
+  const later = status === "scheduled" && run_at ? `not before ${moment(run_at, now)}` : "";
+  if (held) return ["starts once you release it", later, due].filter(Boolean).join(", ");
   if (waits_for) return due;
   const start = soon(starts_at, now);
   const end = soon(eta, now);

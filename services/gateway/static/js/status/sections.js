@@ -4,7 +4,7 @@
 import { h } from "../dom.js";
 import { codeWords, counted } from "../format.js";
 import { icon } from "../icons.js";
-import { stretch, when } from "../times.js";
+import { moment, stretch } from "../times.js";
 
 /** @typedef {import("../types.js").Stats} Stats */
 
@@ -93,7 +93,7 @@ function workers({ workers: found }) {
 /** @param {Stats} stats @param {number} now */
 function pauses({ pauses: found }, now) {
   return h("ul", { class: "pauses", "data-testid": "pauses" }, ...found.map(({ site, until, code }) =>
-    h("li", {}, h("strong", {}, site), h("span", { class: "quiet" }, `until ${when(until, now).replace(/^at /, "")} · ${codeWords(code).toLowerCase()}`))));
+    h("li", {}, h("strong", {}, site), h("span", { class: "quiet" }, `until ${moment(until, now)} · ${codeWords(code).toLowerCase()}`))));
 }
 
 /** @param {string} title @param {HTMLElement} content */
