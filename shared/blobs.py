@@ -67,8 +67,8 @@ def open_store(url: str) -> ObjectStore:
     folder = _local_folder(url)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        # A folder whose last file went goes too: there is one for each song that ever was.
-        return LocalStore(prefix=folder, automatic_cleanup=True)
+        # Not with automatic_cleanup: it takes folders away that somebody is about to write to.
+        return LocalStore(prefix=folder)
     return from_url(url)
 
 
@@ -99,15 +99,25 @@ def free_bytes_of(folder: Path) -> int | None:
 def sweep_unfinished(blobs_url: str, before: datetime) -> int:
     """Remove what killed processes were writing to a local store; how many files that were.
 
-    They bear no key, so nobody would find them.  S3 has lifecycle rules for its own.
+    They bear no key, so nobody would find them.  Folders go too that have been empty for as long:
+    there is one for each song that ever was.  S3 has lifecycle rules for its own.
     """
     folder = _local_folder(blobs_url)
-    removed = 0
-    for path in folder.rglob("*#*") if folder is not None else ():
-        with suppress(OSError):  # somebody else was quicker
-            if _UNFINISHED.search(path.name) and path.stat().st_mtime < before.timestamp():
-                path.unlink()
-                removed += 1
+    if folder is None:
+        return 0
+    removed, then = 0, before.timestamp()
+    for place, _, names in os.walk(folder, topdown=False):
+        here = Path(place)
+        for name in filter(_UNFINISHED.search, names):
+            with suppress(OSError):  # somebody else was quicker
+                if (here / name).stat().st_mtime < then:
+                    (here / name).unlink()
+                    removed += 1
+        # What lies directly in the store is few and always needed.
+        if folder not in {here, here.parent}:
+            with suppress(OSError):  # it is not empty
+                if here.stat().st_mtime < then:
+                    here.rmdir()
     return removed
 
 

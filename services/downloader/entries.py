@@ -172,16 +172,16 @@ class Selection:
         """One that can't."""
         if len(self._skipped) < SKIPPED_LISTED:
             name = clean_text(entry, NAME_CHARACTERS) or "?"
-            self._skipped.append(Skipped(entry=name, problem=problem))
+            self._skipped.append(Skipped(entry=name, problem=_plain(problem)))
         else:
             self._more += 1
-            self._why = problem
+            self._why = _plain(problem)
 
     def rest(self, count: int | None, problem: Problem) -> None:
         """What follows has not been looked at."""
         self._more += count or 0
         self._uncounted = self._uncounted or count is None
-        self._why = problem
+        self._why = _plain(problem)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -198,6 +198,12 @@ class Selection:
         else:
             name = f"at least {self._more} more" if self._more else "the rest"
         return (*self._skipped, Skipped(entry=name, problem=self._why))
+
+
+def _plain(problem: Problem) -> Problem:
+    """A problem in our words, with a detail that is bounded text: a child may say anything."""
+    detail = clean_text(problem.detail, NAME_CHARACTERS) or ""
+    return Problem.of(TerminalError(problem.code, detail))
 
 
 def too_long(limit: int) -> Problem:

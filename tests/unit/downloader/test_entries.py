@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.downloader.addresses import parse_networks
@@ -156,12 +157,17 @@ def test_the_last_of_the_skipped_says_how_many_more(
 def test_a_child_that_lies_gets_nothing_bad_in() -> None:
     selection = Selection(5)
     selection.found("file:///etc/passwd", None)
-    selection.missed("\x00\u202e", GONE)
+    lie = msgspec.structs.replace(GONE, title="<b>", hint="x" * 9_000_000, detail="a\n\x00b" * 999)
+    selection.missed("\x00\u202e", lie)
     assert selection.entries == ()
     assert [(one.entry, one.problem.code) for one in selection.skipped] == [
         ("file:///etc/passwd", Code.SOURCE_SCHEME),
         ("?", Code.SOURCE_UNAVAILABLE),
     ]
+    problem = selection.skipped[1].problem
+    assert (problem.title, problem.hint) == (GONE.title, GONE.hint)
+    assert problem.detail.startswith("a b")
+    assert len(problem.detail) <= NAME_CHARACTERS
 
 
 def test_the_largest_playlist_fits_a_message() -> None:
@@ -169,7 +175,7 @@ def test_the_largest_playlist_fits_a_message() -> None:
     for number in range(MAX_ENTRIES):
         selection.found(f"https://x.org/{number}/" + "\u20ac" * 2000, "\u20ac" * 500)
     for _ in range(10_000):
-        selection.missed("\u20ac" * 5000, GONE)
+        selection.missed("\u20ac" * 5000, msgspec.structs.replace(GONE, detail="\u20ac" * 5000))
     fact = Expanded(
         job_id="b" * 64,
         stage=Stage.DOWNLOAD,
