@@ -112,26 +112,31 @@ def words_of(batch: Batch) -> tuple[Word, ...]:
     return (work,)
 
 
-def errand_on(batch: Batch, number: int) -> SubmitJob | CancelJob | RetryJob | None:
-    """What the batch's errand asks of one entry's job; None: nothing."""
+def errand_on(batch: Batch, number: int) -> tuple[SubmitJob | CancelJob | RetryJob, ...]:
+    """What the batch's errand asks of one entry's job, one after the other.
+
+    A job may have been made although the record does not know it yet: an errand was cut off.
+    """
     job_id = entry_id(batch.id, number)
-    made = number < batch.submitted
+    submit = SubmitJob(
+        job_id=job_id,
+        source=batch.entries[number].source,
+        options=batch.options,
+        terms=batch.terms,
+        batch=batch.id,
+        traceparent=batch.traceparent,
+    )
     match batch.errand:
+        case Errand.SUBMIT:
+            return (submit,)
         case Errand.CANCEL:
-            return CancelJob(job_id=job_id) if made else None
-        case Errand.RETRY if made:
-            return RetryJob(job_id=job_id)
-        case Errand.SUBMIT | Errand.RETRY:
-            return SubmitJob(
-                job_id=job_id,
-                source=batch.entries[number].source,
-                options=batch.options,
-                terms=batch.terms,
-                batch=batch.id,
-                traceparent=batch.traceparent,
-            )
+            return (CancelJob(job_id=job_id),)
+        case Errand.RETRY:
+            retry = RetryJob(job_id=job_id)
+            # One that was made and is not there any more was deleted, and stays so.
+            return (retry,) if number < batch.submitted else (submit, retry)
         case None:
-            return None
+            return ()
 
 
 def _heard(outcome: BatchOutcome, stimulus: BatchStimulus) -> BatchOutcome:

@@ -95,6 +95,7 @@ class Batches:
             except ConflictError:
                 self._log.warning("somebody else wrote", batch_id=message.job_id)
                 continue
+            self._reached.pop(message.job_id, None)  # of an errand that is done or has changed
             status, errand = outcome.batch.status, outcome.batch.errand
             self._log.info("decided", batch_id=message.job_id, status=status, errand=errand)
             return outcome
@@ -113,10 +114,10 @@ class Batches:
         words: list[Word] = []
         end = min(batch.next + STRIDE, len(batch.entries))
         for number in range(batch.next, end):
-            command = errand_on(batch, number)
-            outcome = await self._decider.decide(command) if command else None
-            if isinstance(outcome, (Changed, Repeated)):
-                words.extend(outcome.job.outbox)
+            for command in errand_on(batch, number):
+                outcome = await self._decider.decide(command)
+                if isinstance(outcome, (Changed, Repeated)):
+                    words.extend(outcome.job.outbox)
         self._reached[batch_id] = end
         return words
 
