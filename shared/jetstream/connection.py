@@ -74,10 +74,28 @@ async def connect(url: str, name: str, log: FilteringBoundLogger) -> Client:
 
 
 @contextmanager
+def heeding_cancellation() -> Iterator[None]:
+    """Raise a cancellation that got lost inside, for everything that waits in nats-py.
+
+    It waits with ``asyncio.wait_for``, which before Python 3.12 returns what has come, and not
+    the cancellation, where both come in the same moment: a scheduler that was told to stop went
+    on renewing its lease for ever.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    finally:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
+
+
+@contextmanager
 def broker_errors() -> Iterator[None]:
     """Whatever says that the broker can't be asked right now becomes a ConnectionError."""
     try:
-        yield
+        with heeding_cancellation():
+            yield
     except (
         nats.errors.TimeoutError,
         nats.errors.ConnectionClosedError,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 import nats.errors
 import nats.js.errors
 
-from shared.jetstream.connection import broker_errors
+from shared.jetstream.connection import broker_errors, heeding_cancellation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,7 +84,8 @@ class JetStreamMailbox:
     async def fetch(self, limit: int, timeout: float) -> Sequence[JetStreamDelivery]:  # noqa: ASYNC109 - see Mailbox
         """See ``Mailbox``."""
         try:
-            messages = await self._subscription.fetch(limit, timeout=timeout)
+            with heeding_cancellation():
+                messages = await self._subscription.fetch(limit, timeout=timeout)
         except TimeoutError:  # nats-py raises its own and asyncio's, which are one by inheritance
             return ()
         except nats.js.errors.APIError as exc:
