@@ -26,6 +26,10 @@ AWAY: Final = (aiohttp.ClientError, TimeoutError, OSError)
 LATER: Final = frozenset({408, 503, 507})
 
 
+class WrongAnswerError(Exception):
+    """An answer that no client should ever get."""
+
+
 class Ticket:
     """What a client has been told, and what it has asked for."""
 
@@ -59,28 +63,29 @@ class Client:
     async def run(self) -> None:
         """Submit when it is time; call it off and take it up again if that is the order."""
         await asyncio.sleep(self._began + self._order.at - monotonic())
-        await self.submit()
-        if self._order.cancel_after is not None:
-            await asyncio.sleep(self._order.cancel_after)
-            await self._cancel()
-        if self._order.retry and await self._ended() != "completed":
-            await self._retry()
+        try:
+            await self.submit()
+            if self._order.cancel_after is not None:
+                await asyncio.sleep(self._order.cancel_after)
+                await self._cancel()
+            if self._order.retry and await self._ended() != "completed":
+                await self._retry()
+        except WrongAnswerError as exc:
+            self.ticket.wrong.append(str(exc))
 
     async def submit(self) -> None:
         """Submit until it is accepted; the same key says that it is the same submission."""
         given = await self._given()
         order = {"source": given, "options": {"model": "dsp", "format": self._order.format}}
         headers = {"Idempotency-Key": self._key}
+        fine = {200, 201, 202}
         while True:
-            answer = await self._ask("POST", "/v1/jobs", json=order, headers=headers)
-            if answer is not None and answer.status in {200, 201, 202}:
+            answer = await self._ask("POST", "/v1/jobs", fine, json=order, headers=headers)
+            if answer is not None:
                 self.ticket.job_id = str(answer.json["id"])
                 self.ticket.accepted = answer.status
                 return
-            if answer is None or answer.status in LATER:
-                self.ticket.unanswered += 1
-            else:
-                self._note(answer)
+            self.ticket.unanswered += 1
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def _given(self) -> dict[str, str]:
@@ -90,11 +95,9 @@ class Client:
         data = await asyncio.to_thread(path.read_bytes)
         query = {"filename": path.name}
         while True:
-            answer = await self._ask("POST", "/v1/uploads", params=query, data=data)
-            if answer is not None and answer.status == 201:
+            answer = await self._ask("POST", "/v1/uploads", {201}, params=query, data=data)
+            if answer is not None:
                 return {"upload": str(answer.json["upload"])}
-            if answer is not None and answer.status not in LATER:
-                self._note(answer)
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def _cancel(self) -> None:
@@ -102,7 +105,7 @@ class Client:
         while True:
             self.ticket.cancels += 1
             answer = await self._order_of("cancel")
-            if answer is not None and answer.status in {200, 202, 409}:
+            if answer is not None and answer.status != 404:
                 self.ticket.cancelled = answer.status == 200
                 return
             await asyncio.sleep(AGAIN_SECONDS)
@@ -112,17 +115,14 @@ class Client:
         while True:
             self.ticket.retries += 1
             answer = await self._order_of("retry")
-            if answer is not None and answer.status in {200, 202, 409}:
+            if answer is not None and answer.status != 404:
                 return
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def _order_of(self, verb: str) -> Answer | None:
-        answer = await self._ask("POST", f"/v1/jobs/{self.ticket.job_id}/{verb}")
         # After a 202 the job may not be there yet; after a 201 it is.
-        fine = {200, 202, 409} | LATER | ({404} if self.ticket.accepted == 202 else set())
-        if answer is not None and answer.status not in fine:
-            self._note(answer)
-        return answer
+        fine = {200, 202, 409} | ({404} if self.ticket.accepted == 202 else set())
+        return await self._ask("POST", f"/v1/jobs/{self.ticket.job_id}/{verb}", fine)
 
     async def _ended(self) -> str:
         """The status it has ended with; live, and again from where the line broke."""
@@ -138,13 +138,19 @@ class Client:
                             return str(event.status)
             await asyncio.sleep(AGAIN_SECONDS)
 
-    async def _ask(self, method: str, path: str, **more: object) -> Answer | None:
-        """The answer; None if there was none, and then nobody knows what came of it."""
+    async def _ask(self, method: str, path: str, fine: set[int], **more: object) -> Answer | None:
+        """One of the ``fine`` answers; None if there was none, or one that says "later".
+
+        Without an answer nobody knows what came of it.
+        """
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return await self._api.ask(method, path, **more)
+                answer = await self._api.ask(method, path, **more)
         except AWAY:
             return None
-
-    def _note(self, answer: Answer) -> None:
-        self.ticket.wrong.append(f"{answer.status} {answer.body[:300].decode(errors='replace')}")
+        if answer.status in LATER:
+            return None
+        if answer.status not in fine:
+            said = answer.body[:300].decode(errors="replace")
+            raise WrongAnswerError(f"{method} {path}: {answer.status} {said}")
+        return answer

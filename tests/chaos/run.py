@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 LOOK_SECONDS: Final = 0.5
 #: Seconds in which a page shows what the bucket has, once nothing is hurt any more.
 PAGE_SECONDS: Final = 30.0
+#: Seconds in which a stack that nobody has hurt yet accepts a job.
+KEY_SECONDS: Final = 30.0
 #: Status of the answer to what is stored and not yet decided.
 ACCEPTED: Final = 202
 #: Part of the time of faults in which clients submit.
@@ -63,7 +65,7 @@ LONG: Final = Size(
     jobs=200, seconds=120.0, pause=1.5, longest_freeze=16.0, again=60.0, patience=1500.0
 )
 SHORT: Final = Size(
-    jobs=22, seconds=14.0, pause=0.62, longest_freeze=3.0, again=3.0, patience=240.0
+    jobs=20, seconds=14.0, pause=0.62, longest_freeze=3.0, again=3.0, patience=240.0
 )
 
 
@@ -122,7 +124,8 @@ class Run:
             cancel_after=None, retry=False,
         )  # fmt: skip
         for _ in range(2):
-            await self._client(order, monotonic()).submit()
+            async with asyncio.timeout(KEY_SECONDS):
+                await self._client(order, monotonic()).submit()
         one, two = self._tickets
         self._keys_hold = one.job_id == two.job_id
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from tests.chaos.orders import Order
 
-SONGS: Final = 24
-#: Every eighth song has three chunks, where a chunk has one window; the others have one.
-LONG_EVERY: Final = 8
-LONG_SECONDS: Final = 22.0
+SONGS: Final = 12
+#: Every sixth song has two chunks, where a chunk has one window; the others have one.
+LONG_EVERY: Final = 6
+LONG_SECONDS: Final = 16.0
 #: What the services are told, so that it is so.
 SETTINGS: Final = {"STEMBUS_WINDOWS_PER_CHUNK": "1"}
 _TEXT: Final = "text.mp3"
