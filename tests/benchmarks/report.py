@@ -86,6 +86,10 @@ class Report:
         self._rows.append(row)
         self._console.print(f"  {what}{of and f' ({of})'}: {row}", highlight=False)
 
+    def note(self, sentence: str) -> None:
+        """Say what is being done; it is not kept."""
+        self._console.print(f"  {sentence}", style="dim", highlight=False)
+
     def say(self, sentence: str) -> None:
         """Take in what a number means, or why it is missing."""
         if sentence not in self._sentences[self._bench]:

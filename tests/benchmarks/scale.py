@@ -30,10 +30,11 @@ class Scale(Struct, frozen=True, kw_only=True):
     #: At each of these sizes: submissions, and lives.
     growth_submits: int
     growth_lives: int
-    #: Submissions to each alternative.
+    #: Turns of each alternative, and of Stembus beside them; in each turn: submissions, lives.
+    rounds: int
     kicks: int
-    #: Lives on each of them, and on Stembus beside them.
     race_lives: int
+    race_lives_alone: int
 
 
 FULL: Final = Scale(
@@ -49,8 +50,10 @@ FULL: Final = Scale(
     questions=300,
     growth_submits=300,
     growth_lives=100,
-    kicks=500,
-    race_lives=300,
+    rounds=3,
+    kicks=200,
+    race_lives=60,
+    race_lives_alone=20,
 )
 QUICK: Final = Scale(
     submits=100,
@@ -65,6 +68,8 @@ QUICK: Final = Scale(
     questions=30,
     growth_submits=50,
     growth_lives=16,
+    rounds=1,
     kicks=50,
     race_lives=32,
+    race_lives_alone=5,
 )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.alternatives.contender import Shape
 
 #: Every write is on the disk before it is answered; no snapshots beside that.
-_REDIS: Final = ("--appendonly yes", "--appendfsync always", "--save ''", "--loglevel warning")
+_REDIS: Final = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
 _META: Final = "celery-task-meta-"
 _SUCCESS: Final = b'"status": "SUCCESS"'
 _LOOK_SECONDS: Final = 0.02
@@ -37,29 +37,21 @@ def redis_server() -> str | None:
 class CeleryChain:
     """See ``Contender``."""
 
-    terms = (
-        "It stores a message and a result for each task, its start, and each update over the last;"
-        " what is stored counts pops and acknowledgements, too. acks_late and"
-        " reject_on_worker_lost are on. By its design: a worker pops a message and notes it as"
-        " unacknowledged in two commands, and what it held between them is lost when it is killed;"
-        " the tasks of a machine that vanished come again after the visibility timeout, an hour by"
-        " default, and a task that runs longer than that is run again beside itself; results go"
-        " after a day. Nobody owns the job as a whole: no list of jobs, no cancel of a chain, no"
-        " refusal of an old attempt."
-    )
     ahead = (
         "its client speaks to the broker itself (as Stembus' does in the column straight to the"
         " bus); between its tasks nobody decides, a task's end is a result and the next message;"
-        " and Redis answers from memory and one log, where Stembus' scheduler stores a record, its"
-        " orders and, before that, the workers' facts, one after another"
+        " and its updates overwrite a key, where Stembus orders each chunk, fences it, stores the"
+        " worker's fact and then the record, all of it so that a chunk can be done again by itself"
     )
     behind = (
-        "every task goes from Redis to a parent process, from there to a child, and back; and its"
-        " client is synchronous, so that many submissions at once share one interpreter"
+        "a process waits for the sync of each update and each result before it goes on, and there"
+        " are two; a task goes from Redis through a parent process to a child, and back; and the"
+        " client is synchronous, so that its submissions share one interpreter lock"
     )
 
-    def __init__(self, name: str, shape: Shape) -> None:
+    def __init__(self, name: str, shape: Shape, terms: str) -> None:
         self.name = name
+        self.terms = terms
         self._shape = shape
 
     @asynccontextmanager
@@ -68,9 +60,9 @@ class CeleryChain:
         await asyncio.to_thread(folder.mkdir, parents=True)
         port = broker.free_port()
         url = f"redis://127.0.0.1:{port}/0"
-        words = " ".join((f"--port {port} --bind 127.0.0.1 --dir {folder}", *_REDIS)).split()
+        place = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder))
         async with AsyncExitStack() as stack:
-            command = [redis_server() or "redis-server", *(word.strip("'") for word in words)]
+            command = [redis_server() or "redis-server", *place, *_REDIS]
             processes = [await run(stack, folder, "redis", command)]
             client = await stack.enter_async_context(redis.asyncio.Redis.from_url(url))
             await _until_up(client)
@@ -94,6 +86,8 @@ class RunningCelery:
         processes: list[Supervised],
     ) -> None:
         self._app = new_app(url)
+        # Made here and now: threads that ask for it at once would make one each.
+        self._consumer = self._app.backend.result_consumer
         self._shape = shape
         self._client = client
         self._processes = processes
@@ -128,9 +122,8 @@ class RunningCelery:
     def close(self) -> None:
         """Let go of Redis while it is there."""
         # A result that is collected later must find nothing to say goodbye to.
-        consumer = self._app.backend.result_consumer
-        consumer.stop()
-        consumer.subscribed_to.clear()
+        self._consumer.stop()
+        self._consumer.subscribed_to.clear()
         self._app.close()
 
     def _kick(self) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from time import process_time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tests.benchmarks.alternatives import verdict
+from tests.benchmarks.alternatives import terms, verdict
 from tests.benchmarks.alternatives.contender import CHAIN, CHATTY, CHUNKED
 from tests.benchmarks.alternatives.stembus import Stembus, StembusBus
 from tests.benchmarks.lifecycle import IN_FLIGHT, WARM_UP
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Submissions under way at once, when as many are made as can be.
 SUBMITTERS: Final = 16
+#: Seconds after which a turn is stuck.
+PATIENCE: Final = 120.0
 
 
 class Entry(NamedTuple):
@@ -33,23 +36,44 @@ class Entry(NamedTuple):
 
 
 async def measure(folder: Path, scale: Scale, report: Report) -> None:
-    """All contenders, then what their numbers say; ours come first."""
-    ours: verdict.Result = {}
-    for number, entry in enumerate(_entries(report)):
-        contender = entry.contender
-        result: verdict.Result = {}
-        if entry.submits:
-            async with contender.running(folder / f"{number}-submits", workers=False) as running:
-                result |= await _submits(running, scale)
-        if entry.lives:
-            async with contender.running(folder / f"{number}-lives", workers=True) as running:
-                result |= await _lives(running, scale)
-        ours = ours or result
+    """All contenders in turn, several times; then what the medians of their numbers say.
+
+    In turn: what else the machine does meanwhile is spread over all of them.
+    """
+    entries = _entries(report)
+    rounds: dict[str, list[verdict.Result]] = {entry.contender.name: [] for entry in entries}
+    for number in range(scale.rounds):
+        for entry in entries:
+            name = entry.contender.name
+            report.note(f"turn {number + 1} of {scale.rounds}: {name}")
+            async with asyncio.timeout(PATIENCE):
+                rounds[name].append(await _turn(folder / f"{number}-{name}", entry, scale))
+    medians = {name: _median(results) for name, results in rounds.items()}
+    ours = medians[entries[0].contender.name]
+    for entry in entries:
+        result = medians[entry.contender.name]
         for name, value in result.items():
             unit, ratio = verdict.MEASURES[name].unit, value / ours[name]
-            report.add(name, value, unit, of=contender.name, ratio=ratio)
-        for sentence in verdict.sentences(ours, contender, result):
+            report.add(name, value, unit, of=entry.contender.name, ratio=ratio)
+        for sentence in verdict.sentences(ours, entry.contender, result):
             report.say(sentence)
+
+
+async def _turn(folder: Path, entry: Entry, scale: Scale) -> verdict.Result:
+    contender = entry.contender
+    result: verdict.Result = {}
+    if entry.submits:
+        async with contender.running(folder / "submits", workers=False) as running:
+            result |= await _submits(running, scale)
+    if entry.lives:
+        async with contender.running(folder / "lives", workers=True) as running:
+            result |= await _lives(running, scale)
+    return result
+
+
+def _median(results: list[verdict.Result]) -> verdict.Result:
+    """Of each measure its own."""
+    return {name: median([result[name] for result in results]) for name in results[0]}
 
 
 def _entries(report: Report) -> list[Entry]:
@@ -70,13 +94,22 @@ def _entries(report: Report) -> list[Entry]:
         report.say("No Celery: there is no redis-server; apt-get install redis-server.")
     else:
         entries += [
-            Entry(CeleryChain("Celery", CHAIN)),
-            Entry(CeleryChain("Celery, updates in every step", CHATTY), submits=False),
-            Entry(CeleryChain("Celery, a task for each chunk", CHUNKED), submits=False),
+            Entry(CeleryChain("Celery", CHAIN, terms.CELERY)),
+            Entry(
+                CeleryChain("Celery, updates in every step", CHATTY, terms.CELERY_CHATTY),
+                submits=False,
+            ),
+            Entry(
+                CeleryChain("Celery, a task for each chunk", CHUNKED, terms.CELERY_CHUNKED),
+                submits=False,
+            ),
         ]
     entries += [
-        Entry(TaskiqChain("taskiq", CHAIN)),
-        Entry(TaskiqChain("taskiq, updates in every step", CHATTY), submits=False),
+        Entry(TaskiqChain("taskiq", CHAIN, terms.TASKIQ)),
+        Entry(
+            TaskiqChain("taskiq, updates in every step", CHATTY, terms.TASKIQ_CHATTY),
+            submits=False,
+        ),
     ]
     return entries
 
@@ -105,7 +138,7 @@ async def _lives(running: Running, scale: Scale) -> verdict.Result:
     seconds = await at_once(life, count=scale.race_lives, width=IN_FLIGHT)
     own, cpu = process_time() - own, cpu_seconds(processes) - cpu
     stored = await running.stored() - stored
-    alone = await in_turn(life, scale.lives_alone)
+    alone = await in_turn(life, scale.race_lives_alone)
     return {
         verdict.LIVES: scale.race_lives / seconds,
         verdict.ALONE_P50: median(alone),

@@ -32,15 +32,6 @@ _STORED: Final = "$O.taskiq_results.M."
 class TaskiqChain:
     """See ``Contender``."""
 
-    terms = (
-        "It stores a message for each task, and each result and each update as an object (its"
-        " bytes, its description, a purge of what was there before), on the same nats-server with"
-        " the same sync. A task is acknowledged after its result is stored. By its design: nothing"
-        " tells the broker that a task still runs, so one that takes longer than 30 s (ack_wait)"
-        " is run again beside itself; where a result can't be stored the error is logged, the task"
-        " acknowledged, and the pipeline stands still. Nobody owns the job as a whole: no list of"
-        " jobs, no cancel, no refusal of an old attempt."
-    )
     ahead = (
         "its client speaks to the broker itself (as Stembus' does in the column straight to the"
         " bus), and between three tasks nobody decides; Stembus orders, fences, stores and answers"
@@ -51,8 +42,9 @@ class TaskiqChain:
         " description and a purge, one after another and all of them synced"
     )
 
-    def __init__(self, name: str, shape: Shape) -> None:
+    def __init__(self, name: str, shape: Shape, terms: str) -> None:
         self.name = name
+        self.terms = terms
         self._shape = shape
 
     @asynccontextmanager

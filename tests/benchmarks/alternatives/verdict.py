@@ -47,8 +47,10 @@ _EVEN: Final = 1.1
 
 def sentences(ours: Result, contender: Contender, theirs: Result) -> Iterator[str]:
     """What ``contender`` is, where it is ahead of us, and where it is behind."""
-    gains = {name: _gain(name, theirs[name] / ours[name]) for name in theirs}
     yield f"**{contender.name}.** {contender.terms}"
+    if theirs is ours:
+        return
+    gains = {name: _gain(name, theirs[name] / ours[name]) for name in theirs}
     if ahead := _listed(gains):
         yield f"**{contender.name} is ahead of Stembus** in {ahead}: {contender.ahead}."
     if behind := _listed({name: 1 / gain for name, gain in gains.items()}):
