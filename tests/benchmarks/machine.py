@@ -43,6 +43,11 @@ class Machine(Struct, frozen=True, kw_only=True):
     #: Processes that wanted to run, on average over a minute, before the benchmark began.
     load_before: float
 
+    @property
+    def busy(self) -> bool:
+        """Whether others wanted its cores: times are theirs, too, then."""
+        return self.load_before > self.cores / 4
+
     def __str__(self) -> str:
         redis = f", redis-server {self.redis_server}" if self.redis_server else ""
         return (

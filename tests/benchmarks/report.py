@@ -97,7 +97,7 @@ class Report:
 
     def print(self) -> None:
         """The tables, and the sentences under each."""
-        self._console.print(f"\n{self._machine}", highlight=False)
+        self._console.print(f"\n{self._machine}", *self._doubts(), sep="\n", highlight=False)
         for bench, title in self._titles.items():
             head, *body = self._cells(bench)
             table = Table(*head, title=f"{bench}: {title}", title_justify="left")
@@ -130,8 +130,7 @@ class Report:
             "",
             f"> {self._machine}",
         ]
-        if self._quick:
-            lines += ["", "**A quick run: too few of everything to lean on.**"]
+        lines += [line for doubt in self._doubts() for line in ("", f"**{doubt}**")]
         for bench, title in self._titles.items():
             head, *body = self._cells(bench)
             rule = ["---", *("--:" for _ in head[1:])]
@@ -140,6 +139,14 @@ class Report:
             if said := self._sentences[bench]:
                 lines += ["", *(f"- {sentence}" for sentence in said)]
         return "\n".join(lines) + "\n"
+
+    def _doubts(self) -> list[str]:
+        """Why these numbers are not to be leaned on."""
+        doubts = {
+            "A quick run: too few of everything to lean on.": self._quick,
+            "The machine was busy with other things: times are too long.": self._machine.busy,
+        }
+        return [doubt for doubt, holds in doubts.items() if holds]
 
     def _cells(self, bench: str) -> list[list[str]]:
         """A table: a line for each thing that was measured, a column for each that it was of."""
