@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec.structs import replace
 
 from shared.contracts.codec import Decoder, UndecodableError
-from shared.contracts.commands import Accepted, Answer, Command
+from shared.contracts.commands import (
+    Accepted,
+    AcceptedBatch,
+    Answer,
+    Command,
+    Refused,
+    SubmitBatch,
+    SubmitJob,
+)
 from shared.errors import Code, RetryableError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from nats.aio.client import Client
     from nats.aio.msg import Msg
     from structlog.typing import FilteringBoundLogger
 
     from shared.contracts.problem import Problem
-    from shared.contracts.snapshot import Snapshot
+
+#: Seconds that an answer may be on its way: a refusal that was given in time must not come after
+#: the client has been told that its job is accepted.
+WAY_SECONDS: Final = 0.5
 
 
 class RefusedError(Exception):
@@ -39,11 +54,18 @@ class Asker:
     """Sends commands and matches the answers to them, over one subscription."""
 
     def __init__(
-        self, *, nc: Client, inbox: Inbox, answer_seconds: float, log: FilteringBoundLogger
+        self,
+        *,
+        nc: Client,
+        inbox: Inbox,
+        answer_seconds: float,
+        now: Callable[[], datetime],
+        log: FilteringBoundLogger,
     ) -> None:
         self._nc = nc
         self._inbox = inbox
         self._answer_seconds = answer_seconds
+        self._now = now
         self._log = log
         self._prefix: str = nc.new_inbox()
         self._asked = 0
@@ -54,8 +76,8 @@ class Asker:
         """Listen for answers."""
         await self._nc.subscribe(f"{self._prefix}.*", cb=self._on_answer)
 
-    async def ask(self, command: Command) -> Snapshot | None:
-        """The job after the command took effect; None if the answer did not come in time.
+    async def ask(self, command: Command) -> Accepted | AcceptedBatch | None:
+        """What the scheduler answers; None if it does not in time.
 
         With None the command is stored all the same and will be carried out.  Raises
         ``RefusedError`` if the scheduler refuses, ``service.unavailable`` if the command
@@ -66,16 +88,22 @@ class Asker:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[reply_to] = answer
         try:
-            await self._store(replace(command, reply_to=reply_to))
-            async with asyncio.timeout(self._answer_seconds):
+            await self._store(self._addressed(command, reply_to))
+            async with asyncio.timeout(self._answer_seconds + WAY_SECONDS):
                 answered = await answer
         except TimeoutError:
             return None
         finally:
             del self._waiting[reply_to]
-        if isinstance(answered, Accepted):
-            return answered.job
-        raise RefusedError(answered.problem)
+        if isinstance(answered, Refused):
+            raise RefusedError(answered.problem)
+        return answered
+
+    def _addressed(self, command: Command, reply_to: str) -> Command:
+        if isinstance(command, SubmitJob | SubmitBatch):
+            answer_by = self._now() + timedelta(seconds=self._answer_seconds)
+            return replace(command, reply_to=reply_to, answer_by=answer_by)
+        return replace(command, reply_to=reply_to)
 
     async def _store(self, command: Command) -> None:
         try:

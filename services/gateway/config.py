@@ -14,10 +14,16 @@ class GatewayConfig(ServiceConfig, frozen=True, kw_only=True):
     #: Names that a request's Host header may bear, comma-separated; ``*`` allows all.  Keeps a
     #: page elsewhere from reaching a local server under a name of its own (DNS rebinding).
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
+    #: Name of the header in which a trusted proxy says who asks; a job's owner is then what it
+    #: says, and requests without it are refused.  Empty: the request's body may name an owner.
+    owner_header: str = ""
     #: Largest upload: an hour of 24-bit stereo at 96 kHz is 2 GB.
     max_upload_bytes: int = 2 << 30
     #: Uploads at once: each holds a connection and a few megabytes.
     max_uploads: int = 16
+    #: Bytes of the blob store's disk that are left free: no upload is taken that would need
+    #: them.  0 takes all; a blob store that is no local folder is never asked.
+    min_free_bytes: int = 1 << 30
     #: Seconds without a byte after which an upload is given up.
     upload_silence_seconds: float = 60.0
     #: Seconds to wait for the scheduler's answer before saying "accepted, not yet there" (202).

@@ -1,153 +1,17 @@
-"""The gateway's pure rules: what a request may say, what a page of jobs is, what a range means."""
+"""Pure rules that have no room of their own: what a parameter, a range, a tick means."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-from datetime import datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct
 
-from shared.contracts.audio import INSTRUMENTAL, VOCALS
-from shared.contracts.live import ModelOffer, Progress
-from shared.contracts.models import AUTO, AUTO_CANDIDATES
-from shared.contracts.request import Options, Source
-from shared.contracts.snapshot import Snapshot
-from shared.contracts.subjects import TOKEN
 from shared.errors import Code, TerminalError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-#: Longest URL: what browsers and servers agree on.
-MAX_URL: Final = 2048
-#: Most stems that one job may ask for by name.
-MAX_STEMS: Final = 16
-
-
-class SourceRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """A request's source, as it came."""
-
-    url: str | None = None
-    upload: str | None = None
-
-
-class OptionsRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """A request's options, as they came."""
-
-    model: str = AUTO
-    stems: list[str] = []
-    format: str = "flac"
-
-
-class JobRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of ``POST /v1/jobs``, as it came."""
-
-    source: SourceRequest
-    options: OptionsRequest = OptionsRequest()
-    run_at: datetime | None = None
-
-
-def parse_job_request(body: bytes) -> JobRequest:
-    """The request in ``body``; ``request.malformed`` says where it goes wrong."""
-    try:
-        return msgspec.json.decode(body, type=JobRequest)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as exc:
-        raise TerminalError(Code.REQUEST_MALFORMED, str(exc)) from exc
-
-
-def admit_source(asked: SourceRequest) -> Source:
-    """The source, if it can be one; whether it can be reached is the downloader's to find out."""
-    if (asked.url is None) == (asked.upload is None):
-        raise TerminalError(Code.REQUEST_MALFORMED, "source: give either a url or an upload")
-    if asked.upload is not None:
-        if not TOKEN.match(asked.upload):
-            raise TerminalError(Code.SOURCE_UPLOAD_MISSING, asked.upload[:64])
-        return Source(upload=asked.upload)
-    return Source(url=admit_url(asked.url or ""))
-
-
-def admit_url(text: str) -> str:
-    """``text`` as an http(s) URL; ``source.not_a_url`` or ``source.scheme`` if it is none."""
-    url = text.strip()
-    if not url or len(url) > MAX_URL or re.search(r"[\x00-\x20\x7f]", url):
-        raise TerminalError(Code.SOURCE_NOT_A_URL, url[:200])
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as exc:
-        raise TerminalError(Code.SOURCE_NOT_A_URL, url[:200]) from exc
-    if parts.scheme and parts.scheme not in {"http", "https"}:
-        # "example.org:80/a" parses as a scheme, too: without "//" it is no URL of ours.
-        code = Code.SOURCE_SCHEME if "://" in url else Code.SOURCE_NOT_A_URL
-        raise TerminalError(code, url[:200])
-    if not parts.scheme or not host:
-        raise TerminalError(Code.SOURCE_NOT_A_URL, url[:200])
-    return url
-
-
-def admit_options(
-    asked: OptionsRequest, offers: Mapping[str, ModelOffer], *, complete: bool
-) -> Options:
-    """The options, if some model can fulfil them.
-
-    While it is not known what separators have (``complete`` is False, or a model's sources are
-    empty), what can't be refused for sure is let through: the separator has the last word.
-    """
-    try:
-        options = msgspec.convert(
-            {"model": asked.model, "stems": asked.stems, "format": asked.format}, Options
-        )
-    except msgspec.ValidationError as exc:
-        raise TerminalError(Code.REQUEST_MALFORMED, f"options: {exc}") from exc
-    if len(options.stems) > MAX_STEMS or len(set(options.stems)) != len(options.stems):
-        raise TerminalError(Code.REQUEST_MALFORMED, "options.stems: name each stem once")
-    if options.model != AUTO and options.model not in offers:
-        if complete or not TOKEN.match(options.model):
-            raise TerminalError(Code.MODEL_UNKNOWN, options.model[:64])
-        return options
-    names = AUTO_CANDIDATES if options.model == AUTO else (options.model,)
-    candidates = [offers[name] for name in names if name in offers]
-    if not all(offer.sources for offer in candidates):
-        return options
-    made = {stem for offer in candidates for stem in stems_of(offer)}
-    for stem in options.stems:
-        if stem not in made:
-            detail = f"{stem[:64]!r}; {options.model} makes {', '.join(sorted(made))}"
-            raise TerminalError(Code.MODEL_NO_SUCH_STEM, detail)
-    return options
-
-
-def stems_of(offer: ModelOffer) -> tuple[str, ...]:
-    """Every stem that a model can deliver, the derived one included."""
-    derived = (INSTRUMENTAL,) if VOCALS in offer.sources else ()
-    return (*offer.sources, *(stem for stem in derived if stem not in offer.sources))
-
-
-class Cursor(NamedTuple):
-    """Where a page of the job list begins: after this job, newest first."""
-
-    created_at: str
-    job_id: str
-
-
-def encode_cursor(cursor: Cursor) -> str:
-    """The cursor as an opaque token."""
-    return base64.urlsafe_b64encode("|".join(cursor).encode()).decode().rstrip("=")
-
-
-def decode_cursor(text: str) -> Cursor:
-    """The cursor in a token; ``request.malformed`` if it is none."""
-    try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
-        created_at, job_id = raw.split("|")
-    except (binascii.Error, ValueError) as exc:
-        raise TerminalError(Code.REQUEST_MALFORMED, "cursor") from exc
-    return Cursor(created_at, job_id)
+    from shared.contracts.live import Progress
+    from shared.contracts.snapshot import Snapshot
 
 
 def whole_number(name: str, text: str, lowest: int, highest: int) -> int:

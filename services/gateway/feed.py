@@ -1,6 +1,6 @@
 """Keeps the read model and the ring current with what the scheduler writes and tells.
 
-Snapshots come republished over core NATS, which may lose some: revisions are the bucket's
+Records come republished over core NATS, which may lose some: revisions are the bucket's
 sequence, so a gap shows, and what is missing is read from the bucket.
 """
 
@@ -10,44 +10,60 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
+from msgspec.structs import replace
+
 from services.gateway.core import current
-from services.gateway.ring import Frame
+from services.gateway.frames import batch_frame, gone_frame, job_frame, progress_frame
+from services.gateway.projection import BATCH, JOB, Mark
 from shared.actor.stopping import unless_stopped
-from shared.contracts.codec import Decoder, UndecodableError, encode
-from shared.contracts.job import Job
-from shared.contracts.live import Beat, Progress
-from shared.contracts.snapshot import snapshot
-from shared.contracts.subjects import ALL_BEATS, ALL_PROGRESS, ALL_RECORDS
+from shared.contracts.batch import batch_snapshot
+from shared.contracts.codec import Decoder, UndecodableError
+from shared.contracts.live import Progress
+from shared.contracts.subjects import ALL_PROGRESS, ALL_RECORDS
 from shared.jetstream.connection import until_connected
+from shared.jetstream.store import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from datetime import datetime
 
     from nats.aio.client import Client
     from nats.aio.msg import Msg
     from structlog.typing import FilteringBoundLogger
 
-    from services.gateway.catalogue import Catalogue
+    from services.gateway.overview import Overviews
+    from services.gateway.places import Places
     from services.gateway.projection import Projection
-    from services.gateway.ring import Ring
+    from services.gateway.ring import Frame, Ring
     from shared.contracts.snapshot import Snapshot
-    from shared.jetstream.store import Stored
+    from shared.jetstream.store import StoredBatch
 
 #: Pause before the bucket is asked again when it did not answer.
 PAUSE_SECONDS: Final = 1.0
 #: How often the bucket is asked whether something was missed although no gap has shown.
 LOOK_SECONDS: Final = 5.0
+#: Records that are taken in at once: it takes some milliseconds.
+TAKEN_AT_ONCE: Final = 32
+_RECORDS: Final = ALL_RECORDS.removesuffix(">")
 
 
 class Records(Protocol):
-    """The jobs' bucket, for reading."""
+    """The bucket, for reading."""
 
-    def scan(self, after: int = 0) -> AsyncIterator[Stored]:
+    def scan(self, after: int = 0) -> AsyncIterator[Stored | StoredBatch]:
         """Every record that changed after a revision."""
+
+    async def load(self, job_id: str) -> Stored | None:
+        """One record as it is now."""
+
+    def read(
+        self, key: str, revision: int, data: bytes, headers: Mapping[str, str] | None
+    ) -> Stored | StoredBatch:
+        """The record in a message."""
 
 
 class Feed:
-    """The one writer of the projection and the ring."""
+    """The one writer of the projection."""
 
     def __init__(
         self,
@@ -55,33 +71,63 @@ class Feed:
         nc: Client,
         records: Records,
         projection: Projection,
+        overviews: Overviews,
+        places: Places,
         ring: Ring,
-        catalogue: Catalogue,
+        now: Callable[[], datetime],
         log: FilteringBoundLogger,
     ) -> None:
         self._nc = nc
         self._records = records
         self._projection = projection
+        self._overviews = overviews
+        self._places = places
         self._ring = ring
-        self._catalogue = catalogue
+        self._now = now
         self._log = log
         self._live: dict[str, Progress] = {}
+        #: Batches of which something has changed since they were told.
+        self._touched: dict[str, None] = {}
         self._missed = asyncio.Event()
         self._reading = asyncio.Lock()
-        self._jobs: Decoder[Job] = Decoder(Job)
+        #: The newest revision that came live, and whether one came that was not newer.
+        self._heard = 0
+        self._suspicious = False
+        #: While all is read that was written before, nobody is told of it.
+        self._quiet = True
         self._progress: Decoder[Progress] = Decoder(Progress)
-        self._beats: Decoder[Beat] = Decoder(Beat)
 
     def now(self, stored: Snapshot) -> Snapshot:
-        """A snapshot with what ticks have told since."""
-        return current(stored, self._live.get(stored.id))
+        """A snapshot with what has been told since: ticks, and its place in the queue."""
+        return self._places.placed(current(stored, self._live.get(stored.id)))
+
+    def frame(self, mark: Mark) -> Frame | None:
+        """The event that tells of a change; None if it has changed again since."""
+        if mark.gone:
+            return gone_frame(mark)
+        if mark.kind == BATCH:
+            batch = self._projection.batch(mark.id)
+            if batch is None or batch.revision != mark.revision:
+                return None
+            return batch_frame(mark.revision, self._overviews.of(batch.snapshot))
+        row = self._projection.get(mark.id)
+        if row is None or row.revision != mark.revision:
+            return None
+        return job_frame(mark.revision, self.now(row.snapshot))
+
+    def touched(self, limit: int) -> list[str]:
+        """Up to ``limit`` batches of which something has changed; they count as told now."""
+        batches = list(self._touched)[:limit]
+        for batch in batches:
+            del self._touched[batch]
+        return batches
 
     async def start(self) -> None:
         """Subscribe, then read everything that was written before."""
-        await self._nc.subscribe(ALL_RECORDS, cb=self._on_snapshot)
+        await self._nc.subscribe(ALL_RECORDS, cb=self._on_record)
         await self._nc.subscribe(ALL_PROGRESS, cb=self._on_progress)
-        await self._nc.subscribe(ALL_BEATS, cb=self._on_beat)
         await until_connected(self._catch_up, self._log)
+        self._quiet = False
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Close gaps until ``stopping``."""
@@ -91,6 +137,8 @@ class Feed:
                 return
             self._missed.clear()
             try:
+                if await self._is_another_bucket():
+                    await self._begin_anew()
                 await self._catch_up()
             except ConnectionError as exc:
                 self._log.warning("can't read the jobs", reason=str(exc))
@@ -102,37 +150,107 @@ class Feed:
             async with asyncio.timeout(LOOK_SECONDS):
                 await self._missed.wait()
 
+    async def _is_another_bucket(self) -> bool:
+        """Whether the bucket was made anew: its revisions begin again, below those known."""
+        newest = self._projection.newest()
+        if self._suspicious or newest is None:
+            return self._suspicious
+        try:
+            stored = await self._records.load(newest[0])
+        except UndecodableError:
+            return False  # of another version, but there
+        return stored is None or stored.revision < newest[1]
+
+    async def _begin_anew(self) -> None:
+        self._log.error("the jobs' bucket was made anew; so is all that is known of it")
+        self._projection.clear()
+        self._live.clear()
+        self._touched.clear()
+        self._heard, self._suspicious, self._quiet = 0, False, True
+        try:
+            await self._catch_up()
+        finally:
+            self._quiet = False
+            self._ring.begin_anew()
+
     async def _catch_up(self) -> None:
         async with self._reading:
+            read: list[Stored | StoredBatch] = []
             async for stored in self._records.scan(self._projection.revision):
-                self._take(stored.revision, stored.job_id, stored.job)
+                read.append(stored)
+                if len(read) == TAKEN_AT_ONCE:
+                    self._take(read)
+                    read.clear()
+            self._take(read)
 
-    async def _on_snapshot(self, message: Msg) -> None:
+    async def _on_record(self, message: Msg) -> None:
         headers = message.headers or {}
         revision = int(headers.get("Nats-Sequence", "0"))
-        job_id = message.subject.rpartition(".")[2]
+        if not revision:
+            return  # this is not the broker's
+        if revision <= self._heard:
+            self._suspicious = True
+            self._missed.set()
+            return
+        self._heard = revision
         if revision != self._projection.revision + 1:
             self._missed.set()
             if revision > self._projection.revision + 1:
                 return  # the scan brings it, in order, with what was missed
+        key = message.subject.removeprefix(_RECORDS)
         try:
-            job = self._jobs.decode(message.data) if message.data else None
+            stored = self._records.read(key, revision, message.data, headers)
         except UndecodableError as exc:
-            self._log.error("undecodable record", job_id=job_id, reason=str(exc))
+            self._log.error("undecodable record", key=key, reason=str(exc))
             return
-        self._take(revision, job_id, job)
+        self._take([stored])
 
-    def _take(self, revision: int, job_id: str, job: Job | None) -> None:
-        if job is None:
-            self._projection.remove(revision, job_id)
-            self._live.pop(job_id, None)
+    def _take(self, read: list[Stored | StoredBatch]) -> None:
+        with self._projection.at_once():
+            for stored in read:
+                if isinstance(stored, Stored):
+                    self._take_job(stored)
+                else:
+                    self._take_batch(stored)
+
+    def _take_job(self, stored: Stored) -> None:
+        if stored.job is None:
+            self._live.pop(stored.job_id, None)
+            if self._projection.remove(stored.revision, stored.job_id, self._now()):
+                self._tell(gone_frame(Mark(stored.revision, JOB, stored.job_id, gone=True)))
             return
-        seen = snapshot(job)
-        if not self._projection.store(revision, seen):
+        seen = self._projection.store(stored.revision, stored.job)
+        if seen is None or self._quiet:
             return
         if seen.status.terminal:
-            self._live.pop(job_id, None)
-        self._ring.append(job_frame(revision, self.now(seen)))
+            self._live.pop(seen.id, None)
+        known = self.now(seen)
+        if known.progress > seen.progress:
+            self._projection.advance(known.id, known.progress)
+        self._touch(known)
+        self._tell(job_frame(stored.revision, known))
+
+    def _take_batch(self, stored: StoredBatch) -> None:
+        if stored.batch is None:
+            if self._projection.remove_batch(stored.revision, stored.batch_id, self._now()):
+                self._tell(gone_frame(Mark(stored.revision, BATCH, stored.batch_id, gone=True)))
+            return
+        changed = self._projection.store_batch(stored.revision, stored.batch)
+        if changed is None or self._quiet:
+            return
+        if changed:
+            body = self._overviews.of(batch_snapshot(stored.batch))
+            self._tell(batch_frame(stored.revision, body))
+        else:  # how many of its jobs are made is told with how far they are
+            self._touched[stored.batch_id] = None
+
+    def _tell(self, frame: Frame) -> None:
+        if not self._quiet:
+            self._ring.append(frame)
+
+    def _touch(self, seen: Snapshot) -> None:
+        if seen.batch is not None:
+            self._touched[seen.batch] = None
 
     async def _on_progress(self, message: Msg) -> None:
         try:
@@ -145,26 +263,8 @@ class Feed:
             return
         known = self.now(row.snapshot)
         if progress.progress < known.progress:  # told by a scheduler that has just taken over
-            progress = Progress(
-                job_id=progress.job_id,
-                phase=progress.phase,
-                progress=known.progress,
-                activity=progress.activity,
-                note=progress.note,
-                eta=progress.eta,
-            )
+            progress = replace(progress, progress=known.progress)
         self._live[progress.job_id] = progress
-        text = b"event: progress\ndata: " + encode(progress) + b"\n\n"
-        self._ring.append(Frame(progress.job_id, None, last=False, text=text))
-
-    async def _on_beat(self, message: Msg) -> None:
-        try:
-            self._catalogue.heard(self._beats.decode(message.data))
-        except UndecodableError as exc:
-            self._log.warning("undecodable heartbeat", reason=str(exc))
-
-
-def job_frame(revision: int, seen: Snapshot) -> Frame:
-    """The event that tells of a job's new state; its id is the revision."""
-    text = b"id: %d\nevent: job\ndata: %b\n\n" % (revision, encode(seen))
-    return Frame(seen.id, revision, seen.status.terminal, text)
+        self._projection.advance(progress.job_id, progress.progress)
+        self._touch(known)
+        self._ring.append(progress_frame(progress))

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 ALL_HOSTS: Final = "*"
 #: Set on a request once its answer's headers are out: no other answer can follow.
 BEGUN: Final = web.RequestKey("begun", bool)
-_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Methods that change nothing.
+READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 #: The page's own modules and pictures, stems and thumbnails; nothing inline, nothing framed.
 _PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
@@ -41,7 +42,7 @@ def middleware(allowed_hosts: Collection[str]) -> Middleware:
         if ALL_HOSTS not in allowed_hosts and _host(f"//{request.host}") not in allowed_hosts:
             raise TerminalError(Code.REQUEST_FORBIDDEN, f"Host: {request.host[:100]}")
         origin = request.headers.get("Origin")
-        changes = request.method not in _READING
+        changes = request.method not in READING
         if changes and origin is not None and origin.partition("://")[2] != request.host:
             raise TerminalError(Code.REQUEST_FORBIDDEN, f"Origin: {origin[:100]}")
         return await handler(request)

@@ -10,25 +10,24 @@ from aiohttp import web
 from msgspec import Struct
 
 from services.gateway import guard, problems
+from services.gateway.bodies import MAX_BODY
 from services.gateway.catalogue import DESCRIPTIONS
-from services.gateway.core import stems_of
+from services.gateway.options import stems_of
 from shared.contracts.codec import encode
 from shared.contracts.models import AUTO
+from shared.errors import Code, RetryableError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aiohttp.typedefs import Handler
     from structlog.typing import FilteringBoundLogger
 
     from services.gateway.catalogue import Catalogue
     from services.gateway.config import GatewayConfig
-    from services.gateway.jobs import Jobs
     from services.gateway.sse import Events
-    from services.gateway.stems import Stems
-    from services.gateway.uploads import Uploads
-    from shared.service import Health
 
 STATIC: Final = Path(__file__).parent / "static"
-#: Largest body of any request but an upload.
-MAX_BODY: Final = 64 << 10
 #: Seconds that open requests get to end by themselves when the service stops.
 SHUTDOWN_SECONDS: Final = 5.0
 
@@ -59,39 +58,32 @@ class Server:
         self,
         *,
         config: GatewayConfig,
-        jobs: Jobs,
-        uploads: Uploads,
-        stems: Stems,
+        routes: Iterable[web.RouteDef],
         events: Events,
         catalogue: Catalogue,
-        health: Health,
         log: FilteringBoundLogger,
     ) -> None:
         self._config = config
         self._catalogue = catalogue
         self._events = events
         self._log = log
+        self._stopping = False
         app = web.Application(
             client_max_size=MAX_BODY,
-            middlewares=[problems.middleware(log), guard.middleware(config.allowed_hosts)],
+            middlewares=[
+                problems.middleware(log),
+                guard.middleware(config.allowed_hosts),
+                self._take_nothing_more,
+            ],
         )
         app.on_response_prepare.append(guard.add_headers)
         app.add_routes(
             [
-                web.post("/v1/jobs", jobs.submit),
-                web.get("/v1/jobs", jobs.list),
-                web.get("/v1/jobs/{job_id}", jobs.show),
-                web.post("/v1/jobs/{job_id}/cancel", jobs.cancel),
-                web.post("/v1/jobs/{job_id}/retry", jobs.retry),
-                web.get("/v1/jobs/{job_id}/events", events.one_job),
-                web.get(r"/v1/jobs/{job_id}/stems/{stem:[\w-]+}.{extension:\w+}", stems.stem),
-                web.get("/v1/jobs/{job_id}/peaks.json", stems.peaks),
-                web.get("/v1/events", events.all_jobs),
+                *routes,
+                *events.routes(),
                 web.get("/v1/models", self._models),
-                web.post("/v1/uploads", uploads.upload),
                 web.get("/", self._page),
                 web.static("/static", STATIC),
-                *health.routes(),
             ]
         )
         self._app = app
@@ -106,8 +98,18 @@ class Server:
             self._log.info("listening", host=self._config.http_host, port=self._config.http_port)
             await stopping.wait()
         finally:
+            self._stopping = True
             self._events.close()
             await runner.cleanup()
+
+    @web.middleware
+    async def _take_nothing_more(
+        self, request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        """Who stops lets nobody begin anything: the next gateway takes it."""
+        if self._stopping and request.method not in guard.READING:
+            raise RetryableError(Code.SERVICE_UNAVAILABLE, "this server is stopping")
+        return await handler(request)
 
     async def _models(self, _: web.Request) -> web.Response:
         offers = self._catalogue.offers().values()

@@ -1,49 +1,46 @@
-"""The jobs' routes: submit, read, list, cancel, retry."""
+"""The jobs' routes: submit, read, list, and every order about one."""
 
 from __future__ import annotations
 
-import asyncio
-import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from msgspec import Struct
 
-from services.gateway.core import (
-    Cursor,
-    admit_options,
-    admit_source,
-    decode_cursor,
-    encode_cursor,
-    parse_job_request,
-    whole_number,
-)
-from services.gateway.projection import age_of
+from services.gateway import bodies
+from services.gateway.admission import in_words_of
+from services.gateway.cursors import Cursor, encode_cursor, wanted_jobs
+from services.gateway.projection import JOB
+from services.gateway.requests import JobRequest, PriorityRequest, admit_source
+from services.gateway.schema import micros
 from shared.blobs import upload_key
-from shared.contracts.codec import encode
-from shared.contracts.commands import CancelJob, RetryJob, SubmitJob
-from shared.contracts.job import Status
+from shared.contracts.commands import (
+    Accepted,
+    CancelJob,
+    DeleteJob,
+    FrontJob,
+    HoldJob,
+    PrioritizeJob,
+    ReleaseJob,
+    RetryJob,
+    SubmitJob,
+)
 from shared.contracts.snapshot import Snapshot
 from shared.contracts.subjects import TOKEN
-from shared.errors import Code, RetryableError, TerminalError
+from shared.errors import Code, TerminalError
 from shared.telemetry import TRACEPARENT
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from services.gateway.actor import Asker
-    from services.gateway.catalogue import Catalogue
+    from services.gateway.admission import Admission
     from services.gateway.feed import Feed
     from services.gateway.projection import Projection
+    from services.gateway.search import Search
     from shared.blobs import BlobStore
-    from shared.contracts.commands import Command
+    from shared.contracts.commands import JobCommand
     from shared.telemetry import Telemetry
-
-#: Jobs on a page of the list: by default, and at most.
-PAGE: Final = 50
-LARGEST_PAGE: Final = 200
-#: Seconds that a request's body may take to arrive.
-BODY_SECONDS: Final = 15.0
-#: Bytes of randomness in a job's id: nobody guesses it, two never meet.
-ID_BYTES: Final = 8
 
 
 class JobPage(Struct, frozen=True):
@@ -56,12 +53,6 @@ class JobPage(Struct, frozen=True):
     revision: int
 
 
-class NotYet(Struct, frozen=True):
-    """The body of a 202: stored, but the scheduler has not answered yet."""
-
-    id: str
-
-
 class Jobs:
     """Handlers of ``/v1/jobs``."""
 
@@ -69,92 +60,124 @@ class Jobs:
         self,
         *,
         asker: Asker,
+        admission: Admission,
         feed: Feed,
         projection: Projection,
-        catalogue: Catalogue,
+        search: Search,
         blobs: BlobStore,
         telemetry: Telemetry,
     ) -> None:
         self._asker = asker
+        self._admission = admission
         self._feed = feed
         self._projection = projection
-        self._catalogue = catalogue
+        self._search = search
         self._blobs = blobs
         self._telemetry = telemetry
 
+    def routes(self) -> list[web.RouteDef]:
+        """Their addresses."""
+        orders: dict[str, Callable[[str], JobCommand]] = {
+            "cancel": lambda job_id: CancelJob(job_id=job_id),
+            "retry": lambda job_id: RetryJob(job_id=job_id),
+            "hold": lambda job_id: HoldJob(job_id=job_id),
+            "release": lambda job_id: ReleaseJob(job_id=job_id),
+            "front": lambda job_id: FrontJob(job_id=job_id),
+        }
+        return [
+            web.post("/v1/jobs", self.submit),
+            web.get("/v1/jobs", self.list),
+            web.get("/v1/jobs/{job_id}", self.show),
+            web.delete("/v1/jobs/{job_id}", self.delete),
+            web.post("/v1/jobs/{job_id}/priority", self.prioritize),
+            *(
+                web.post(f"/v1/jobs/{{job_id}}/{verb}", self._order(command))
+                for verb, command in orders.items()
+            ),
+        ]
+
     async def submit(self, request: web.Request) -> web.Response:
-        """``POST /v1/jobs`` → 201 with the job, or 202 with its id."""
-        if request.content_type != "application/json":
-            raise TerminalError(Code.REQUEST_UNACCEPTABLE, "Content-Type: application/json")
-        asked = parse_job_request(await _body(request))
-        options = admit_options(
-            asked.options, self._catalogue.offers(), complete=self._catalogue.complete
-        )
+        """``POST /v1/jobs`` → 201 with the job, 200 if it has come before, or 202 with its id."""
+        asked = await bodies.read(request, JobRequest)
+        submission = self._admission.admit(request, asked, JOB)
         source = admit_source(asked.source)
-        if source.upload and await self._blobs.info(upload_key(source.upload)) is None:
-            raise TerminalError(Code.SOURCE_UPLOAD_MISSING, source.upload)
-        if asked.run_at is not None and asked.run_at.tzinfo is None:
-            raise TerminalError(Code.REQUEST_MALFORMED, "run_at: give a time with its zone")
-        job_id = secrets.token_hex(ID_BYTES)
-        with self._telemetry.span("POST /v1/jobs", request.headers, {"job_id": job_id}):
+        if source.upload and not submission.again:  # else it may have been used up by then
+            await self._look_for(source.upload)
+        about = {"job_id": submission.id}
+        with self._telemetry.span("POST /v1/jobs", request.headers, about), in_words_of(submission):
             command = SubmitJob(
-                job_id=job_id,
+                job_id=submission.id,
                 source=source,
-                options=options,
-                run_at=asked.run_at,
+                options=submission.options,
+                terms=submission.terms,
                 traceparent=self._telemetry.headers().get(TRACEPARENT),
             )
-            return await self._ask(command, 201)
+            answered = await self._asker.ask(command)
+        headers = {"Location": f"/v1/jobs/{submission.id}"}
+        if not isinstance(answered, Accepted):
+            return bodies.answer(202, bodies.NotYet(submission.id), headers)
+        status = 200 if answered.repeated else 201
+        return bodies.answer(status, self._feed.now(answered.job), headers)
 
-    async def cancel(self, request: web.Request) -> web.Response:
-        """``POST /v1/jobs/{id}/cancel`` → the job."""
-        return await self._ask(CancelJob(job_id=_job_id(request)), 200)
+    async def _look_for(self, upload: str) -> None:
+        if await self._blobs.info(upload_key(upload)) is None:
+            raise TerminalError(Code.SOURCE_UPLOAD_MISSING, upload)
 
-    async def retry(self, request: web.Request) -> web.Response:
-        """``POST /v1/jobs/{id}/retry`` → the job."""
-        return await self._ask(RetryJob(job_id=_job_id(request)), 200)
+    def _order(
+        self, command: Callable[[str], JobCommand]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def carry_out(request: web.Request) -> web.Response:
+            """``POST /v1/jobs/{id}/…`` → the job."""
+            return await self._carry_out(command(_job_id(request)))
+
+        return carry_out
+
+    async def prioritize(self, request: web.Request) -> web.Response:
+        """``POST /v1/jobs/{id}/priority`` → the job."""
+        job_id = _job_id(request)
+        asked = await bodies.read(request, PriorityRequest)
+        return await self._carry_out(PrioritizeJob(job_id=job_id, priority=asked.priority))
+
+    async def _carry_out(self, command: JobCommand) -> web.Response:
+        answered = await self._asker.ask(command)
+        if not isinstance(answered, Accepted):
+            headers = {"Location": f"/v1/jobs/{command.job_id}"}
+            return bodies.answer(202, bodies.NotYet(command.job_id), headers)
+        return bodies.answer(200, self._feed.now(answered.job))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """``DELETE /v1/jobs/{id}`` → 204."""
+        job_id = _job_id(request)
+        answered = await self._asker.ask(DeleteJob(job_id=job_id))
+        if answered is None:
+            return bodies.answer(202, bodies.NotYet(job_id))
+        return web.Response(status=204)
 
     async def show(self, request: web.Request) -> web.Response:
         """``GET /v1/jobs/{id}`` → the job."""
-        return _json(200, self.snapshot(_job_id(request)))
+        return bodies.answer(200, self.snapshot(_job_id(request)))
 
     async def list(self, request: web.Request) -> web.Response:
-        """``GET /v1/jobs`` → a page of jobs, newest first."""
-        query = request.query
-        limit = whole_number("limit", query.get("limit") or str(PAGE), 1, LARGEST_PAGE)
-        cursor = decode_cursor(query["cursor"]) if query.get("cursor") else None
-        status = query.get("status") or None
-        if status is not None and status not in set(Status):
-            raise TerminalError(Code.REQUEST_MALFORMED, f"status: one of {', '.join(Status)}")
+        """``GET /v1/jobs`` → a page of jobs."""
+        wanted = wanted_jobs(request.query)
         revision = self._projection.revision
-        rows = self._projection.page(limit + 1, cursor, status)
-        more = len(rows) > limit
-        jobs = [self._feed.now(row.snapshot) for row in rows[:limit]]
-        token = encode_cursor(Cursor(age_of(jobs[-1]), jobs[-1].id)) if more else None
-        return _json(200, JobPage(jobs, token, revision))
+        # One more than asked for tells whether there is another page.
+        numbers = await self._search.page(wanted._replace(limit=wanted.limit + 1))
+        rows = self._projection.rows(numbers)
+        jobs = [self._feed.now(row.snapshot) for row in rows[: wanted.limit]]
+        token = None
+        if len(rows) > wanted.limit:
+            last = jobs[-1]
+            moment = last.updated_at if wanted.sort.column == "updated" else last.created_at
+            token = encode_cursor(Cursor(micros(moment), last.id), wanted.about)
+        return bodies.answer(200, JobPage(jobs, token, revision))
 
     def snapshot(self, job_id: str) -> Snapshot:
         """The job as it is now; ``job.not_found`` if there is none."""
         row = self._projection.get(job_id)
         if row is None:
-            raise TerminalError(Code.JOB_NOT_FOUND, job_id)
+            raise TerminalError(Code.JOB_NOT_FOUND, job_id[:64])
         return self._feed.now(row.snapshot)
-
-    async def _ask(self, command: Command, status: int) -> web.Response:
-        job = await self._asker.ask(command)
-        headers = {"Location": f"/v1/jobs/{command.job_id}"}
-        if job is None:
-            return _json(202, NotYet(command.job_id), headers)
-        return _json(status, self._feed.now(job), headers if status == 201 else None)  # noqa: PLR2004 - created
-
-
-async def _body(request: web.Request) -> bytes:
-    """A small request's body; one that does not come is not waited for."""
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await request.read()
-    except TimeoutError as exc:
-        raise RetryableError(Code.SOURCE_STALLED, "the request's body did not come") from exc
 
 
 def _job_id(request: web.Request) -> str:
@@ -162,12 +185,3 @@ def _job_id(request: web.Request) -> str:
     if not TOKEN.match(job_id):
         raise TerminalError(Code.JOB_NOT_FOUND, job_id[:64])
     return job_id
-
-
-def _json(status: int, body: Struct, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(
-        status=status,
-        body=encode(body),
-        content_type="application/json",
-        headers={"Cache-Control": "no-store", **(headers or {})},
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -28,11 +29,14 @@ STATUS: Final[Mapping[Code, int]] = MappingProxyType(
         Code.REQUEST_FORBIDDEN: 403,
         Code.ROUTE_NOT_FOUND: 404,
         Code.JOB_NOT_FOUND: 404,
+        Code.BATCH_NOT_FOUND: 404,
         Code.STEM_NOT_FOUND: 404,
         Code.BLOB_MISSING: 404,
         Code.METHOD_NOT_ALLOWED: 405,
         Code.JOB_WRONG_STATE: 409,
         Code.JOB_EXISTS: 409,
+        Code.BATCH_WRONG_STATE: 409,
+        Code.JOB_REMOVED: 410,
         Code.REQUEST_TOO_LARGE: 413,
         Code.REQUEST_UNACCEPTABLE: 415,
         Code.RANGE_NOT_SATISFIABLE: 416,
@@ -42,11 +46,20 @@ STATUS: Final[Mapping[Code, int]] = MappingProxyType(
         Code.SOURCE_UPLOAD_MISSING: 422,
         Code.MODEL_UNKNOWN: 422,
         Code.MODEL_NO_SUCH_STEM: 422,
+        Code.KEY_REUSED: 422,
+        Code.BATCH_EMPTY: 422,
+        Code.BATCH_TOO_LONG: 422,
+        Code.QUEUE_FULL: 429,
+        Code.QUEUE_OWNER_FULL: 429,
         Code.SERVICE_UNAVAILABLE: 503,
         Code.STORAGE_UNAVAILABLE: 503,
         Code.STORAGE_FULL: 507,
+        Code.STORAGE_LOW: 507,
     }
 )
+#: Statuses that say when to come again; seconds where nobody knows better.
+_COME_AGAIN: Final = frozenset({429, 503})
+RETRY_AFTER: Final = 5.0
 #: What aiohttp itself refuses, in our words.
 _OF_AIOHTTP: Final = MappingProxyType(
     {
@@ -82,13 +95,18 @@ def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> web.Re
         hint=problem.hint,
         retryable=problem.retryable,
     )
-    more = {"Retry-After": "5"} if status == STATUS[Code.SERVICE_UNAVAILABLE] else {}
+    more = {"Retry-After": _retry_after(problem)} if status in _COME_AGAIN else {}
     return web.Response(
         status=status,
         body=encode(document),
         content_type="application/problem+json",
         headers={**more, **(headers or {})},
     )
+
+
+def _retry_after(problem: Problem) -> str:
+    seconds = RETRY_AFTER if problem.retry_after is None else problem.retry_after
+    return str(max(1, math.ceil(seconds)))
 
 
 def middleware(log: FilteringBoundLogger) -> Middleware:

@@ -12,23 +12,22 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from services.gateway.core import whole_number
-from services.gateway.feed import job_frame
 from services.gateway.writing import write
 from shared.errors import Code, RetryableError, TerminalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from services.gateway.feed import Feed
-    from services.gateway.projection import Projection, Row
+    from services.gateway.projection import Mark, Projection
     from services.gateway.ring import Frame, Ring
 
-    #: Rows after a revision, at most so many, lowest revision first.
-    Changed = Callable[[int, int], list[Row]]
+    #: Changes after a revision, at most so many, lowest revision first.
+    Changed = Callable[[int, int], list[Mark]]
 
 #: A comment is sent after this long without an event, so that both ends notice a dead line.
 COMMENT_SECONDS: Final = 15.0
-#: Snapshots read at once while catching up.
+#: Changes looked up at once while catching up.
 PAGE: Final = 50
 #: Bytes handed to the connection at once, and held by it: what a stalled client costs.
 WRITE_BYTES: Final = 16 << 10
@@ -61,6 +60,13 @@ class Events:
         self._open = 0
         self._closing = False
 
+    def routes(self) -> list[web.RouteDef]:
+        """Their addresses."""
+        return [
+            web.get("/v1/events", self.all_jobs),
+            web.get("/v1/jobs/{job_id}/events", self.one_job),
+        ]
+
     @property
     def open(self) -> int:
         """Streams open now."""
@@ -90,14 +96,14 @@ class Events:
         job_id = request.match_info["job_id"]
         row = self._projection.get(job_id)
         if row is None:
-            raise TerminalError(Code.JOB_NOT_FOUND, job_id)
+            raise TerminalError(Code.JOB_NOT_FOUND, job_id[:64])
         after = self._caught_up(_known(request))
         if row.snapshot.status.terminal and row.revision <= after:
             return web.Response(status=204)
 
-        def changed(revision: int, _: int) -> list[Row]:
-            row = self._projection.get(job_id)
-            return [row] if row and row.revision > revision else []
+        def changed(revision: int, _: int) -> list[Mark]:
+            mark = self._projection.mark(job_id)
+            return [mark] if mark and mark.revision > revision else []
 
         return await self._serve(request, _Reader(changed, after, job_id))
 
@@ -125,15 +131,15 @@ class Events:
         self, request: web.Request, response: web.StreamResponse, reader: _Reader
     ) -> None:
         await self._write(request, response, b"retry: 1000\n\n")
-        position, revision = self._ring.end, self._projection.revision
+        era, position, revision = self._ring.era, self._ring.end, self._projection.revision
         if reader.first is None:
             await self._catch_up(request, response, reader, reader.changed)
         else:
             await self._catch_up(request, response, reader, _until(revision, reader.first))
         reader.cursor = max(reader.cursor, revision)
-        while not (self._closing or reader.ended):
+        while not (self._is_over(era) or reader.ended):
             if not await self._ring.wait(position, COMMENT_SECONDS):
-                if not self._closing:
+                if not self._is_over(era):
                     await self._write(request, response, b": still here\n\n")
                 continue
             frames = self._ring.since(position)
@@ -143,6 +149,9 @@ class Events:
             else:
                 await self._send(request, response, reader.wanted(frames))
 
+    def _is_over(self, era: int) -> bool:
+        return self._closing or self._ring.era != era
+
     async def _catch_up(
         self,
         request: web.Request,
@@ -150,21 +159,29 @@ class Events:
         reader: _Reader,
         changed: Changed,
     ) -> None:
-        while rows := changed(reader.cursor, PAGE):
-            frames = [job_frame(row.revision, self._feed.now(row.snapshot)) for row in rows]
-            await self._send(request, response, reader.wanted(frames))
-            if len(rows) < PAGE:
+        while marks := changed(reader.cursor, PAGE):
+            await self._send(request, response, self._frames(reader, marks))
+            if len(marks) < PAGE:
                 return
 
+    def _frames(self, reader: _Reader, marks: Sequence[Mark]) -> Iterator[Frame]:
+        """One after the other: what is not written yet does not exist yet."""
+        for mark in marks:
+            frame = self._feed.frame(mark)
+            if frame is not None:
+                yield from reader.wanted([frame])
+            # If it has changed again since, that comes later, with a higher revision.
+            reader.cursor = max(reader.cursor, mark.revision)
+
     async def _send(
-        self, request: web.Request, response: web.StreamResponse, frames: Sequence[Frame]
+        self, request: web.Request, response: web.StreamResponse, frames: Iterable[Frame]
     ) -> None:
         held = bytearray()
         for frame in frames:
             held += frame.text
-            if len(held) >= WRITE_BYTES:
-                await self._write(request, response, bytes(held))
-                held.clear()
+            while len(held) >= WRITE_BYTES:
+                await self._write(request, response, bytes(held[:WRITE_BYTES]))
+                del held[:WRITE_BYTES]
         if held:
             await self._write(request, response, bytes(held))
 

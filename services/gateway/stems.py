@@ -40,6 +40,13 @@ class Stems:
         self._blobs = blobs
         self._stall_seconds = stall_seconds
 
+    def routes(self) -> list[web.RouteDef]:
+        """Their addresses."""
+        return [
+            web.get(r"/v1/jobs/{job_id}/stems/{stem:[\w-]+}.{extension:\w+}", self.stem),
+            web.get("/v1/jobs/{job_id}/peaks.json", self.peaks),
+        ]
+
     async def stem(self, request: web.Request) -> web.StreamResponse:
         """``GET /v1/jobs/{id}/stems/{stem}.{ext}``; ``?download=1`` names the file to save."""
         job = self._jobs.snapshot(request.match_info["job_id"])

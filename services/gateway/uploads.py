@@ -15,7 +15,7 @@ from shared.contracts.request import Upload
 from shared.errors import Code, RetryableError, TerminalError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from aiohttp import StreamReader
 
@@ -39,34 +39,58 @@ class Uploads:
     """Handler of ``POST /v1/uploads``."""
 
     def __init__(
-        self, *, blobs: BlobStore, max_bytes: int, max_uploads: int, silence_seconds: float
+        self,
+        *,
+        blobs: BlobStore,
+        room: Callable[[], int | None],
+        min_free_bytes: int,
+        max_bytes: int,
+        max_uploads: int,
+        silence_seconds: float,
     ) -> None:
         self._blobs = blobs
+        #: Tells how much the blob store can still take, where that can be told; it may block.
+        self._room = room
+        self._min_free_bytes = min_free_bytes
         self._max_bytes = max_bytes
         self._max_uploads = max_uploads
-        self._uploads = 0
+        self._running: set[_Counted] = set()
         self._silence_seconds = silence_seconds
+
+    def routes(self) -> list[web.RouteDef]:
+        """Its address."""
+        return [web.post("/v1/uploads", self.upload)]
 
     async def upload(self, request: web.Request) -> web.Response:
         """Take the body (or a form's first file) as a file; 201 with the upload's id."""
         if (request.content_length or 0) > self._max_bytes:
             raise self._too_large()
-        if self._uploads >= self._max_uploads:
+        if len(self._running) >= self._max_uploads:
             raise RetryableError(Code.SERVICE_UNAVAILABLE, "too many uploads at once")
-        self._uploads += 1
+        counted = _Counted(request.content_length or 0)
+        self._running.add(counted)
         try:
-            return await self._take(request)
+            await self._refuse_if_low()
+            return await self._take(request, counted)
         finally:
-            self._uploads -= 1
+            self._running.discard(counted)
 
-    async def _take(self, request: web.Request) -> web.Response:
+    async def _refuse_if_low(self) -> None:
+        """``storage.low`` before a byte is taken that would have to be thrown away again."""
+        free = await asyncio.to_thread(self._room) if self._min_free_bytes else None
+        if free is None:
+            return
+        free -= sum(upload.owed for upload in self._running)
+        if free < self._min_free_bytes:
+            raise RetryableError(Code.STORAGE_LOW, f"{max(0, free)} bytes would be left")
+
+    async def _take(self, request: web.Request, counted: _Counted) -> web.Response:
         part: BodyPartReader | StreamReader = request.content
         filename = request.query.get("filename", "")
         if request.content_type == "multipart/form-data":
             part = await self._file_of_form(request)
             filename = part.filename or filename
         upload = secrets.token_hex(ID_BYTES)
-        counted = _Counted()
         await self._blobs.put_stream(upload_key(upload), self._pieces(part, counted))
         if counted.bytes == 0:
             await self._blobs.delete([upload_key(upload)])
@@ -111,7 +135,13 @@ class Uploads:
 
 
 class _Counted:
-    """How many bytes have come so far."""
+    """How many bytes of an upload have come so far, and how many more were announced."""
 
-    def __init__(self) -> None:
+    def __init__(self, announced: int) -> None:
+        self._announced = announced
         self.bytes = 0
+
+    @property
+    def owed(self) -> int:
+        """Bytes that are still to come."""
+        return max(0, self._announced - self.bytes)
