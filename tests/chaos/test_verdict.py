@@ -33,7 +33,7 @@ def seen(*statuses: str, code: str = "", revision: int = 5) -> Seen:
 
 
 def said(one: Seen, *tickets: Ticket) -> str:
-    return "; ".join(verdict.of_jobs({"job": (one,)}, tickets, keys_hold=True))
+    return "; ".join(verdict.of_jobs({"job": (one,)}, tickets))
 
 
 @pytest.mark.parametrize(

@@ -70,10 +70,8 @@ def _of_failure(record: Record, tickets: Sequence[Ticket]) -> Iterator[str]:
         yield f"it failed with {record.error}"
 
 
-def of_jobs(
-    lives: Mapping[str, Sequence[Seen]], tickets: Iterable[Ticket], *, keys_hold: bool
-) -> Iterator[str]:
-    """All jobs; what was accepted is there, and with keys nothing else is."""
+def of_jobs(lives: Mapping[str, Sequence[Seen]], tickets: Iterable[Ticket]) -> Iterator[str]:
+    """All jobs: what was accepted is there, once, and nothing else is."""
     by_job: defaultdict[str, list[Ticket]] = defaultdict(list)
     for ticket in tickets:
         if ticket.job_id:
@@ -82,7 +80,7 @@ def of_jobs(
             yield f"order {ticket.order.number} was never accepted"
         yield from (f"order {ticket.order.number}: {wrong}" for wrong in ticket.wrong)
     for job_id in sorted(lives.keys() | by_job.keys()):
-        if keys_hold and job_id not in by_job:
+        if job_id not in by_job:
             yield f"job {job_id}: made twice from one submission"
         for wrong in of_job(lives.get(job_id, ()), by_job[job_id]):
             yield f"job {job_id}: {wrong}"
