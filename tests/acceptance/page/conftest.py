@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -13,12 +14,14 @@ import pytest_asyncio
 from playwright.async_api import async_playwright
 
 from tests.acceptance.api import Api
+from tests.acceptance.page.line import held_song
 from tests.acceptance.page.visitor import Visitor
 from tests.support import audio, media
 from tests.support.stack import RunningStack, running_stack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from playwright.async_api import Browser
@@ -38,6 +41,8 @@ CHROMIUM_ARGUMENTS: Final = (
 #: ``required`` makes a missing browser a failure.
 BROWSER_VARIABLE: Final = "STEMBUS_TEST_BROWSER"
 SECONDS: Final = 8.0
+#: Songs that are worked on at once: few, so that the others can be seen waiting.
+PLACES: Final = 2
 
 
 class MakeSong(Protocol):
@@ -52,6 +57,13 @@ class Visit(Protocol):
 
     async def __call__(self) -> Visitor:
         """A visitor whose page is live."""
+
+
+class Busy(Protocol):
+    """Keeps the stack busy."""
+
+    def __call__(self) -> AbstractAsyncContextManager[None]:
+        """Every place is taken by a song that goes on only when this is left."""
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
@@ -75,7 +87,8 @@ async def browser() -> AsyncIterator[Browser]:
 def stack(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """The stack behind the page; not even started where there is no browser."""
     del browser
-    with running_stack(tmp_path_factory.mktemp("page")) as running:
+    settings = {"STEMBUS_MAX_PROCESSING": str(PLACES)}
+    with running_stack(tmp_path_factory.mktemp("page"), settings=settings) as running:
         yield running
 
 
@@ -118,3 +131,26 @@ def make_song(tmp_path_factory: pytest.TempPathFactory) -> MakeSong:
         return media.write_audio(path, mix(seed), tags={"title": title, "artist": "The Testers"})
 
     return make
+
+
+@pytest.fixture
+def busy(api: Api, make_song: MakeSong) -> Busy:
+    """Holds songs back in the middle of their download."""
+    song = make_song("Held back").read_bytes()
+
+    @asynccontextmanager
+    async def occupy() -> AsyncIterator[None]:
+        async with AsyncExitStack() as held:
+            jobs = []
+            for number in range(PLACES):
+                site = await held.enter_async_context(held_song(song, f"held-back-{number}.mp3"))
+                jobs.append(await api.submit(site.url))
+            for job in jobs:
+                await api.until(job["id"], lambda event: event.status == "processing")
+            try:
+                yield
+            finally:
+                for job in jobs:
+                    await api.order(job["id"], "cancel")
+
+    return occupy

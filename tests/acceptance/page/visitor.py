@@ -56,6 +56,15 @@ class Visitor:
         """The job with these words on its card."""
         return self.page.get_by_test_id("job").filter(has_text=title)
 
+    def batch(self, title: str) -> Locator:
+        """The batch with this title."""
+        title_line = self.page.locator(".card-head .title", has_text=title)
+        return self.page.get_by_test_id("batch").filter(has=title_line)
+
+    async def reads(self, title: str, part: str, words: str) -> None:
+        """Wait until a part of a job's card says so."""
+        await expect(self.card(title).get_by_test_id(part)).to_have_text(words, timeout=PATIENCE)
+
     async def status(self, title: str, status: str) -> Locator:
         """Wait until the job has come to a status; its card."""
         card = self.card(title)

@@ -1,0 +1,93 @@
+"""Many songs at once: a group with a header that says how far all of them are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.async_api import expect
+
+from shared.errors import CATALOGUE, Code
+from tests.acceptance.page.visitor import PATIENCE
+
+if TYPE_CHECKING:
+    from playwright.async_api import Locator
+
+    from tests.acceptance.conftest import Songs
+    from tests.acceptance.page.conftest import Busy, MakeSong, Visit
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+
+async def test_several_addresses_become_a_batch_that_says_what_was_left_out(
+    visit: Visit, songs: Songs
+) -> None:
+    visitor = await visit()
+    page = visitor.page
+    gone = f"{songs.site.base}/status/404?in-a-batch"
+    await page.get_by_test_id("url").fill(f"{songs.url('song.mp3')}\n{gone}\nhttps:nowhere")
+    await expect(page.get_by_test_id("compose-count")).to_have_text("3 songs, taken as one batch")
+    await page.get_by_test_id("submit").click()
+    batch = page.get_by_test_id("batch").filter(has_text="in-a-batch")
+    await _comes_to(batch, "failed")
+    await expect(batch.get_by_test_id("batch-counts").locator("li")).to_have_text(
+        ["1 ready", "1 failed"]
+    )
+    await expect(batch.get_by_role("progressbar").first).to_have_attribute("aria-valuenow", "100")
+
+    skipped = batch.get_by_test_id("skipped")
+    await skipped.locator("summary").click()
+    await expect(skipped).to_contain_text("https:nowhere")
+    await expect(skipped).to_contain_text(CATALOGUE[Code.SOURCE_NOT_A_URL].title)
+
+    asked = songs.site.asked.count("/status/404")
+    await batch.get_by_test_id("batch-retry").click()
+    failed = batch.get_by_test_id("job").filter(has_text="in-a-batch")
+    await expect(failed.get_by_test_id("problem")).to_have_count(0, timeout=PATIENCE)
+    await _comes_to(batch, "failed")
+    assert songs.site.asked.count("/status/404") > asked
+
+    toggle = batch.get_by_test_id("batch-toggle")
+    await toggle.press("Enter")
+    await expect(batch.get_by_test_id("job")).to_have_count(0)
+    await expect(toggle).to_have_attribute("aria-expanded", "false")
+    await page.reload()
+    batch = page.get_by_test_id("batch").filter(has=page.get_by_test_id("skipped")).first
+    await batch.get_by_test_id("batch-toggle").press("Enter")
+    await expect(batch.get_by_test_id("job")).to_have_count(2, timeout=PATIENCE)
+
+
+async def test_several_files_become_a_batch_that_is_cancelled_as_one(
+    visit: Visit, busy: Busy, make_song: MakeSong
+) -> None:
+    visitor = await visit()
+    async with busy():
+        await visitor.choose(make_song("One of two", 11), make_song("Two of two", 12))
+        batch = visitor.page.get_by_test_id("batch").filter(has_text="song-11.mp3")
+        await _comes_to(batch, "processing")
+        await expect(batch.get_by_test_id("batch-counts")).to_have_text("2 waiting")
+        await expect(batch.get_by_test_id("job").filter(has_text="song-12.mp3")).to_be_visible()
+        await expect(visitor.page.get_by_test_id("upload")).to_have_count(0)
+        await batch.get_by_test_id("batch-cancel").click()
+        await _comes_to(batch, "cancelled")
+        await expect(batch.get_by_test_id("batch-counts")).to_have_text("2 cancelled")
+        await expect(batch.get_by_test_id("batch-cancel")).to_be_hidden()
+
+
+async def test_a_playlists_address_offers_to_take_all_of_its_songs(
+    visit: Visit, songs: Songs
+) -> None:
+    visitor = await visit()
+    await visitor.paste(f"{songs.site.base}/songs.html")
+    card = await visitor.status("/songs.html", "failed")
+    problem = card.get_by_test_id("problem")
+    await expect(problem).to_have_attribute("data-code", Code.SOURCE_PLAYLIST)
+    await card.get_by_test_id("take-playlist").click()
+    batch = visitor.page.get_by_test_id("batch").filter(has_text="Playlist").first
+    await expect(batch.get_by_test_id("job")).to_have_count(2, timeout=PATIENCE)
+    await batch.get_by_test_id("batch-cancel").click()
+    await expect(batch.get_by_test_id("batch-cancel")).to_be_hidden(timeout=PATIENCE)
+
+
+async def _comes_to(batch: Locator, state: str) -> None:
+    await expect(batch).to_have_attribute("data-state", state, timeout=PATIENCE)
