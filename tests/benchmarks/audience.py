@@ -19,6 +19,7 @@ NEVER: Final = "2100-01-01T00:00:00Z"
 #: Marks of an event that says that a job has ended, without reading the others.
 _ENDS: Final = tuple(f'"status":"{end}"'.encode() for end in ("completed", "failed", "cancelled"))
 _DATA: Final = b"data: "
+_LOOK_SECONDS: Final = 0.05
 _BUFFER: Final = 4 << 20
 
 
@@ -30,7 +31,7 @@ class _Revision(msgspec.Struct):
     revision: int
 
 
-class _Ended(msgspec.Struct):
+class _Job(msgspec.Struct):
     id: str
     status: str
 
@@ -55,6 +56,18 @@ class Audience:
             assert answer.status in {201, 202}, said
             self.late += answer.status == 202
         return msgspec.json.decode(said, type=_Id).id
+
+    async def begun(self) -> str:
+        """Submit a job; its id once a worker has been told to take it."""
+        job_id = await self.submit()
+        while await self._status(job_id) != "processing":  # noqa: ASYNC110 - nobody else listens
+            await asyncio.sleep(_LOOK_SECONDS)
+        return job_id
+
+    async def cancel(self, job_id: str) -> None:
+        """Call a job off."""
+        async with self._session.post(f"{self._url}/v1/jobs/{job_id}/cancel") as answer:
+            assert answer.status == 200, await answer.read()
 
     async def store(self) -> str:
         """Submit a job that is not due for long: it is stored, and nothing follows."""
@@ -95,11 +108,16 @@ class Audience:
             begun.set()
             async for line in answer.content:
                 if line.startswith(_DATA) and any(end in line for end in _ENDS):
-                    event = msgspec.json.decode(line[len(_DATA) :], type=_Ended)
+                    event = msgspec.json.decode(line[len(_DATA) :], type=_Job)
                     end = self._end_of(event.id)
                     if not end.done():
                         end.set_result(event.status)
                         self._seen.release()
+
+    async def _status(self, job_id: str) -> str | None:
+        async with self._session.get(f"{self._url}/v1/jobs/{job_id}") as answer:
+            body = await answer.read()
+            return msgspec.json.decode(body, type=_Job).status if answer.status == 200 else None
 
     def _end_of(self, job_id: str) -> asyncio.Future[str]:
         if job_id not in self._ends:

@@ -36,9 +36,11 @@ TICKS_A_SECOND: Final = 5
 LONG_TICKS: Final = 400
 LONG_NOTE: Final = "x" * 900
 LONG_TICKS_A_SECOND: Final = 50
-#: Seconds that the last tick may take.
+#: Seconds that the end may take to reach everybody.
 PATIENCE: Final = 60.0
+_DATA: Final = b"data: "
 _SENT: Final = b'"note":"sent '
+_OVER: Final = b'"status":"cancelled"'
 _BEAT: Final = Beat(worker="benchmark", stage=Stage.DOWNLOAD, slots=1, busy=1)
 
 
@@ -54,17 +56,27 @@ async def measure(folder: Path, scale: Scale, report: Report) -> None:
         _worker(plane) as worker,
     ):
         await worker.beat()
-        worker.job = await Audience(session, plane.url).submit()
+        audience = Audience(session, plane.url)
+        worker.job = await audience.begun()
         # As a page does it: from the revision on that the list has shown.
         async with session.get(f"{plane.url}/v1/jobs?limit=1") as listed:
             events = f"{plane.url}/v1/events?after={(await listed.json())['revision']}"
         before = resident_bytes(plane.pid(GATEWAY))
-        delays, connected = await _watched(session, events, worker, plane, scale)
+        async with _clients(session, events, scale.clients) as delays:
+            connected = resident_bytes(plane.pid(GATEWAY))
+            for number in range(scale.ticks):
+                await worker.beat()
+                await worker.tick(number / scale.ticks, f"sent {perf_counter()}")
+                await asyncio.sleep(1 / TICKS_A_SECOND)
+            await audience.cancel(worker.job)
         what = f"tick → {scale.clients} live clients"
         report.add(f"{what}, p50", median(delays), "ms")
         report.add(f"{what}, p99", percentile(delays, 99), "ms", wanted="≤ 100")
+        report.add("ticks that arrived", 100 * len(delays) / scale.clients / scale.ticks, "%")
         each = (connected - before) / scale.clients / 1024
         report.add("gateway's memory for each live client", each, "KiB", wanted="≤ 32")
+        await worker.beat()
+        worker.job = await audience.begun()
         each = await _stalled(events, worker, plane, scale) / scale.clients / 1024
         report.add("gateway's memory for each that has stopped reading", each, "KiB", wanted="≤ 32")
 
@@ -101,36 +113,30 @@ async def _worker(plane: Plane) -> AsyncIterator[_Worker]:
         await nc.close()
 
 
-async def _watched(
-    session: aiohttp.ClientSession, events: str, worker: _Worker, plane: Plane, scale: Scale
-) -> tuple[list[float], int]:
-    """Milliseconds from each tick to each client, and the gateway's memory with all of them."""
+@asynccontextmanager
+async def _clients(
+    session: aiohttp.ClientSession, events: str, count: int
+) -> AsyncIterator[list[float]]:
+    """Many who watch until the job has been called off: milliseconds from each tick to each."""
     delays: list[float] = []
     connected = asyncio.Semaphore(0)
 
     async def client() -> None:
-        seen = 0
         async with session.get(events, timeout=None) as answer:
             connected.release()
             async for line in answer.content:
-                if line.startswith(b"data: ") and _SENT in line:
-                    note = msgspec.json.decode(line[6:], type=_Event).note
+                if _SENT in line:
+                    note = msgspec.json.decode(line.removeprefix(_DATA), type=_Event).note
                     delays.append((perf_counter() - float(note.split()[1])) * 1000)
-                    seen += 1
-                    if seen == scale.ticks:
-                        return
+                elif _OVER in line:
+                    return
 
-    clients = [asyncio.create_task(client()) for _ in range(scale.clients)]
+    clients = [asyncio.create_task(client()) for _ in range(count)]
     for _ in clients:
         await connected.acquire()
-    memory = resident_bytes(plane.pid(GATEWAY))
-    for number in range(scale.ticks):
-        await worker.beat()
-        await worker.tick(number / scale.ticks, f"sent {perf_counter()}")
-        await asyncio.sleep(1 / TICKS_A_SECOND)
+    yield delays
     async with asyncio.timeout(PATIENCE):
         await asyncio.gather(*clients)
-    return delays, memory
 
 
 async def _stalled(events: str, worker: _Worker, plane: Plane, scale: Scale) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
@@ -11,12 +10,14 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from services.cli import broker
-from services.cli.supervisor import Supervised
 from shared.telemetry import json_log
+from tests.benchmarks.child import GRACE, started
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
+
+    from services.cli.supervisor import Supervised
 
 SCHEDULER: Final = "services.scheduler"
 GATEWAY: Final = "services.gateway"
@@ -26,8 +27,6 @@ HANDS: Final = "tests.benchmarks.hands"
 MAX_STREAMS: Final = 4000
 #: Far more than are made to wait: nothing is refused here.
 MAX_WAITING: Final = 100_000
-#: Seconds that a process gets to stop by itself.
-GRACE: Final = 10.0
 _LOOK_SECONDS: Final = 0.01
 _SYNCED: Final = "sync_interval: always"
 #: The broker's own default: only for filling it before the measurement.
@@ -93,15 +92,7 @@ class Plane:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _run(self, name: str, command: list[str]) -> None:
-        service = Supervised(
-            name=name,
-            command=command,
-            environment=os.environ | self._settings(name),
-            log=self._folder / f"{name}.log",
-            on_death=_died,
-        )
-        await service.start()
-        self._running[name] = service
+        self._running[name] = await started(self._folder, name, command, self._settings(name))
 
     def _settings(self, name: str) -> Mapping[str, str]:
         return {
@@ -152,7 +143,3 @@ async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
             return answer.status == 200
     except aiohttp.ClientError:
         return False
-
-
-def _died(name: str, code: int) -> None:
-    raise AssertionError(f"{name} ended with {code}")

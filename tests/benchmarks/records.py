@@ -63,7 +63,7 @@ def waiting(count: int) -> Iterator[Job]:
     chance = random.Random(2)  # noqa: S311 - the same songs every time
     now, pending = datetime.now(UTC), jobs.pending()
     for number in range(count):
-        yield _told(pending, number, now + number * timedelta(milliseconds=1), chance)
+        yield _told(pending, number, now - (count - number) * timedelta(milliseconds=1), chance)
 
 
 async def write(nats_url: str, records: Iterable[Job]) -> None:

@@ -13,7 +13,7 @@ import redis.asyncio
 
 from services.cli import broker
 from tests.benchmarks.alternatives.celery_app import new_app, new_chain
-from tests.benchmarks.alternatives.child import run
+from tests.benchmarks.child import GRACE, started
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -63,13 +63,15 @@ class CeleryChain:
         place = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder))
         async with AsyncExitStack() as stack:
             command = [redis_server() or "redis-server", *place, *_REDIS]
-            processes = [await run(stack, folder, "redis", command)]
+            processes = [await started(folder, "redis", command)]
+            stack.push_async_callback(processes[0].stop, GRACE)
             client = await stack.enter_async_context(redis.asyncio.Redis.from_url(url))
             await _until_up(client)
             if workers:
                 module = "tests.benchmarks.alternatives.celery_app"
                 command = [sys.executable, "-m", module, url]
-                processes.append(await run(stack, folder, "celery", command))
+                processes.append(await started(folder, "celery", command))
+                stack.push_async_callback(processes[1].stop, GRACE)
             yield await stack.enter_async_context(
                 _listening(RunningCelery(url, self._shape, client, processes))
             )

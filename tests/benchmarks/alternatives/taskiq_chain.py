@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import nats
 
-from tests.benchmarks.alternatives.child import run
 from tests.benchmarks.alternatives.contender import WORKERS
 from tests.benchmarks.alternatives.taskiq_app import new_broker, new_pipeline
+from tests.benchmarks.child import GRACE, started
 from tests.benchmarks.plane import Plane
 
 if TYPE_CHECKING:
@@ -63,7 +63,9 @@ class TaskiqChain:
             for number in range(WORKERS if workers else 0):
                 module = "tests.benchmarks.alternatives.taskiq_app"
                 command = [sys.executable, "-m", module, plane.nats_url]
-                processes.append(await run(stack, folder, f"taskiq-{number}", command))
+                process = await started(folder, f"taskiq-{number}", command)
+                stack.push_async_callback(process.stop, GRACE)
+                processes.append(process)
             running = RunningTaskiq(plane, tasks, self._shape, nc, processes)
             await nc.subscribe(f"{_STORED}*", cb=running.on_stored)
             yield running
