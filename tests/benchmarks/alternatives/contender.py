@@ -8,7 +8,7 @@ has ended when a client that listens has been told so.
 The jobs are alike, and can't be the same:
 
 - Stembus cuts ``separate`` into eight chunks, each an order of its own that can be done again by
-  itself, and stores a record at each of the thirteen transitions of a job.  Other progress
+  itself, and stores a record at every transition of a job.  Other progress
   travels as ticks, which are not stored.
 - A chain's ``separate`` is one task that stores eight updates (``CHAIN``): as many stored states
   to look at, but nothing to resume from; it starts anew when its worker is killed.
