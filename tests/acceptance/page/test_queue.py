@@ -114,7 +114,7 @@ async def test_a_song_says_what_it_waits_for(visit: Visit, api: Api) -> None:
         await expect(note).to_contain_text(hint)
         for job in (waiting, refused):
             await api.order(job["id"], "cancel")
-        await expect(note).to_have_count(0)
+        await expect(note).to_be_hidden(timeout=PATIENCE)
     finally:
         await runner.cleanup()
 
