@@ -12,6 +12,7 @@ from services.cli.plain import cell
 from services.cli.show.problems import problem_text
 from services.cli.show.words import percent, plain_table
 from services.cli.times import local
+from shared.contracts.batch import BatchStatus
 from shared.contracts.job import Status
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 def tally(batch: BatchView) -> str:
     """How many of its songs are where: ``3 of 10 done, 1 failed, 2 skipped``."""
+    if batch.status is BatchStatus.EXPANDING:
+        return "reading the playlist"
     counts = batch.counts
     words = [f"{counts.get(Status.COMPLETED, 0)} of {len(batch.jobs)} done"]
     words += [
