@@ -87,6 +87,8 @@ class Candidates:
 
     def _spare_batch(self, batch: Batch) -> None:
         """Its songs become jobs one after another: until then only it names their uploads."""
+        if batch.errand is None and batch.updated_at < self._ages.uploads:
+            return  # it was called off on the way
         for entry in batch.entries[batch.submitted :]:
             self._ids[UPLOADS].discard(entry.source.upload or "")
 

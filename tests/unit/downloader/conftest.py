@@ -44,7 +44,8 @@ def config(tmp_path: Path) -> DownloaderConfig:
         allow_networks=("127.0.0.1/32",),
         scratch_dir=str(tmp_path / "scratch"),
         max_source_bytes=MAX_BYTES,
-        fetch_silence_seconds=15.0,
+        # Long: other tests may have the processors meanwhile.
+        fetch_silence_seconds=45.0,
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from services.downloader.janitor import Janitor, Removed
 from shared.blobs import BlobStore, open_store
 from shared.contracts.audio import AudioFormat, Result, Track
-from shared.contracts.batch import Batch, BatchStatus, Entry
+from shared.contracts.batch import Batch, BatchStatus, Entry, Errand
 from shared.contracts.codec import UndecodableError
 from shared.contracts.job import Job, Status
 from shared.contracts.request import Options, Source, Terms
@@ -61,14 +61,15 @@ def job(status: Status, *, ended: float | None = None, **more: Any) -> Stored:  
     return Stored("j1", 1, made)
 
 
-def batch(submitted: int) -> StoredBatch:
+def batch(submitted: int, *, changed: float = 0.0, errand: Errand | None = None) -> StoredBatch:
     made = Batch(
         id="b1",
         status=BatchStatus.EXPANDED,
         options=Options(),
         terms=Terms(),
         created_at=NOW,
-        updated_at=NOW,
+        updated_at=NOW - timedelta(seconds=changed),
+        errand=errand,
         entries=(
             Entry(source=Source(upload="u0")),
             Entry(source=Source(upload="u1")),
@@ -148,6 +149,8 @@ UPLOAD = ["uploads/u1", "uploads/u1.json"]
         (job(Status.PENDING, source=Source(upload="another")), False),
         (batch(1), True),
         (batch(2), False),
+        (batch(1, changed=1.1 * DAY, errand=Errand.SUBMIT), True),
+        (batch(1, changed=1.1 * DAY), False),
         (MARKER, False),
     ],
 )

@@ -203,15 +203,26 @@ async def test_a_failure_has_its_code_and_its_site(
         assert error.retry_after == wait
 
 
-async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A list that comes byte by byte, for ever."""
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: audio/x-mpegurl\r\n\r\n")
-    with suppress(ConnectionError):
-        while not writer.is_closing():
-            writer.write(b"a")
-            await writer.drain()
-            await asyncio.sleep(0.05)
-    writer.close()
+class Drip:
+    """Serves a list that comes byte by byte, for ever."""
+
+    def __init__(self) -> None:
+        #: Set while nobody reads it.
+        self.left = asyncio.Event()
+        self.left.set()
+
+    async def __call__(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.left.clear()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: audio/x-mpegurl\r\n\r\n")
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b"a")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        self.left.set()
 
 
 async def test_a_playlist_that_does_not_come_to_an_end_is_given_up(
@@ -219,13 +230,14 @@ async def test_a_playlist_that_does_not_come_to_an_end_is_given_up(
 ) -> None:
     hurried = msgspec.structs.replace(config, expand_seconds=5.0)
     expander = ChildExpander(config=hurried, on_line=lambda _: None)
-    before = children_of(os.getpid())
+    before, drip = children_of(os.getpid()), Drip()
     async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         error = await read(expander, f"http://LOCALHOST:{port}/drip.m3u", tmp_path)
         assert isinstance(error, RetryableError)
         assert (error.code, error.site) == (Code.SOURCE_STALLED, "localhost")
         assert "5 s" in error.detail
+        await asyncio.wait_for(drip.left.wait(), 5)
     assert children_of(os.getpid()) == before
 
 
