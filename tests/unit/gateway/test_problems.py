@@ -10,6 +10,7 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from services.gateway import guard, problems
+from shared.contracts.problem import Problem
 from shared.errors import CATALOGUE, Code, RetryableError, TerminalError
 
 if TYPE_CHECKING:
@@ -63,6 +64,26 @@ async def test_each_code_has_its_status_and_says_everything(
     assert (answer.status, body["status"], body["code"]) == (status, status, code.value)
     assert (body["title"], body["hint"]) == CATALOGUE[code]
     assert body["detail"] == "this time"
+
+
+@pytest.mark.parametrize(
+    ("code", "after", "header"),
+    [
+        (Code.QUEUE_FULL, 0.2, "1"),
+        (Code.QUEUE_FULL, 41.2, "42"),
+        (Code.QUEUE_OWNER_FULL, 0.0, "1"),
+        (Code.QUEUE_OWNER_FULL, None, "5"),
+        (Code.SERVICE_UNAVAILABLE, None, "5"),
+        (Code.STORAGE_UNAVAILABLE, 7.0, "7"),
+        (Code.STORAGE_LOW, 7.0, None),
+        (Code.JOB_EXISTS, 7.0, None),
+    ],
+)
+def test_when_to_come_again_is_said_where_that_helps(
+    code: Code, after: float | None, header: str | None
+) -> None:
+    problem = Problem.of(RetryableError(code, retry_after=after))
+    assert header == problems.answer(problem).headers.get("Retry-After")
 
 
 async def test_a_failure_in_the_middle_of_an_answer_breaks_it_off(client: Client) -> None:

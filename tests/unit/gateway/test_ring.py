@@ -76,3 +76,21 @@ async def test_one_who_stops_waiting_takes_nobody_along() -> None:
     await asyncio.sleep(0)
     ring.append(frame(3))
     assert await staying
+
+
+def test_long_frames_are_not_kept_for_long() -> None:
+    ring = Ring(length=100, max_bytes=1000)
+    for number in range(50):
+        ring.append(Frame("", number, last=False, text=b"x" * 300))
+    assert [frame.revision for frame in ring.since(47) or ()] == [47, 48, 49]
+    assert ring.since(46) is None
+    ring.append(Frame("", 50, last=False, text=b"x" * 5000))
+    assert (ring.since(50), ring.since(51)) == (None, [])
+
+
+async def test_who_waits_is_woken_to_begin_anew() -> None:
+    ring = filled(3)
+    waiting = asyncio.create_task(ring.wait(3, 5))
+    await asyncio.sleep(0)
+    ring.begin_anew()
+    assert (await waiting, ring.era) == (False, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -10,21 +11,28 @@ import pytest
 from msgspec.structs import replace
 
 from services.gateway import sse as sse_module
-from services.gateway.feed import job_frame
-from services.gateway.projection import Projection
+from services.gateway.frames import batch_frame, gone_frame, job_frame, place_frame
+from services.gateway.projection import Mark
 from services.gateway.ring import Frame, Ring
-from services.gateway.sse import Events, _Reader
-from shared.contracts.job import Status
+from services.gateway.sse import WRITE_BYTES, Events, _Reader
+from shared.contracts.batch import batch_snapshot
+from shared.contracts.job import Job, Status
 from shared.contracts.snapshot import Snapshot, snapshot
-from tests.support import jobs
+from tests.support import batches, jobs
+from tests.support.jobs import NOW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
+
+    from tests.unit.gateway.conftest import Model
+
+
+def made(job_id: str, status: Status = Status.PROCESSING) -> Job:
+    return replace(jobs.OF_STATUS[status](), id=job_id)
 
 
 def seen(job_id: str, status: Status = Status.PROCESSING) -> Snapshot:
-    return replace(snapshot(jobs.OF_STATUS[status]()), id=job_id)
+    return snapshot(made(job_id, status))
 
 
 def told(job_id: str) -> Frame:
@@ -65,41 +73,63 @@ def test_a_reader_of_all_jobs_does_not_end_with_one_of_them() -> None:
     assert not client.ended
 
 
+def gone(revision: int, job_id: str) -> Frame:
+    return gone_frame(Mark(revision, "job", job_id, gone=True))
+
+
 class House:
     """A gateway's live side with a client that writes into a list."""
 
-    def __init__(self, folder: Path) -> None:
-        self.projection = Projection(folder / "jobs.sqlite")
+    def __init__(self, model: Model) -> None:
+        self.projection = model.projection
+        self.overviews = model.overviews
         self.ring = Ring(8)
         self.events = Events(
-            feed=self,  # type: ignore[arg-type] # only now() is asked of it
+            feed=self,  # type: ignore[arg-type] # only frame() is asked of it
             projection=self.projection,
             ring=self.ring,
             max_streams=1,
             stall_seconds=5.0,
         )
         self.text = b""
+        self.longest = 0
         #: Called at each write with what was written: a chance for things to happen meanwhile.
         self.meanwhile: Callable[[bytes], None] = lambda _: None
         self.news = asyncio.Event()
 
-    def now(self, stored: Snapshot) -> Snapshot:
-        return stored
+    def frame(self, mark: Mark) -> Frame | None:
+        """What the feed makes of a change."""
+        if mark.gone:
+            return gone_frame(mark)
+        if mark.kind == "batch":
+            batch = self.projection.batch(mark.id)
+            assert batch is not None
+            return batch_frame(mark.revision, self.overviews.of(batch.snapshot))
+        row = self.projection.get(mark.id)
+        if row is None or row.revision != mark.revision:
+            return None
+        return job_frame(mark.revision, row.snapshot)
 
-    def tell(self, revision: int, one: Snapshot) -> None:
+    def tell(self, revision: int, one: Job) -> None:
         """What the feed does."""
         self.projection.store(revision, one)
-        self.ring.append(job_frame(revision, one))
+        self.ring.append(job_frame(revision, snapshot(one)))
+
+    def remove(self, revision: int, job_id: str) -> None:
+        """What the feed does with a removal."""
+        self.projection.remove(revision, job_id, NOW)
+        self.ring.append(gone(revision, job_id))
 
     async def write(self, text: bytes) -> None:
         self.text += text
+        self.longest = max(self.longest, len(text))
         self.meanwhile(text)
         self.news.set()
 
     @property
     def ids(self) -> list[tuple[int, str]]:
         """(revision, job) of every event that was written."""
-        found = re.findall(rb'id: (\d+)\nevent: job\ndata: {"id":"([^"]*)"', self.text)
+        found = re.findall(rb'id: (\d+)\nevent: [a-z_]+\ndata: {"id":"([^"]*)"', self.text)
         return [(int(revision), job.decode()) for revision, job in found]
 
     async def until(self, revision: int) -> None:
@@ -107,6 +137,12 @@ class House:
             while revision not in [known for known, _ in self.ids]:
                 self.news.clear()
                 await self.news.wait()
+
+    @property
+    def kinds(self) -> list[tuple[str, str]]:
+        """(event, id of what it is about) of every event that was written."""
+        found = re.findall(rb'event: ([a-z_]+)\ndata: {"id":"([^"]*)"', self.text)
+        return [(kind.decode(), key.decode()) for kind, key in found]
 
     def stream(self, after: int | None) -> asyncio.Task[None]:
         """As ``all_jobs`` does."""
@@ -124,19 +160,17 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
-    yield house
-    house.projection.close()
+def house(model: Model) -> House:
+    return House(model)
 
 
 async def test_a_new_client_is_told_what_has_not_ended_then_what_happens(house: House) -> None:
-    house.tell(1, seen("a"))
-    house.tell(2, seen("b", Status.COMPLETED))
-    house.tell(3, seen("c"))
+    house.tell(1, made("a"))
+    house.tell(2, made("b", Status.COMPLETED))
+    house.tell(3, made("c"))
     streaming = house.stream(None)
     await house.until(3)
-    house.tell(4, seen("a", Status.COMPLETED))
+    house.tell(4, made("a", Status.COMPLETED))
     await house.until(4)
     await house.end(streaming)
     assert house.ids == [(1, "a"), (3, "c"), (4, "a")]
@@ -147,8 +181,8 @@ async def test_a_client_that_comes_back_is_told_what_changed_and_nothing_else(
     house: House,
 ) -> None:
     for revision, job_id in enumerate("abc", 1):
-        house.tell(revision, seen(job_id))
-    house.tell(4, seen("a", Status.COMPLETED))
+        house.tell(revision, made(job_id))
+    house.tell(4, made("a", Status.COMPLETED))
     streaming = house.stream(2)
     await house.until(4)
     await house.end(streaming)
@@ -156,8 +190,8 @@ async def test_a_client_that_comes_back_is_told_what_changed_and_nothing_else(
 
 
 async def test_an_id_from_another_bucket_gets_everything(house: House) -> None:
-    house.tell(1, seen("a"))
-    house.tell(2, seen("b", Status.COMPLETED))
+    house.tell(1, made("a"))
+    house.tell(2, made("b", Status.COMPLETED))
     streaming = house.stream(9_999)
     await house.until(2)
     await house.end(streaming)
@@ -170,7 +204,7 @@ async def test_a_client_that_is_slower_than_the_ring_goes_on_from_the_state(
     streaming = house.stream(None)
     await asyncio.sleep(0)
     for revision in range(1, 30):
-        house.tell(revision, seen("a" if revision % 2 else "b"))
+        house.tell(revision, made("a" if revision % 2 else "b"))
     await house.until(29)
     await house.end(streaming)
     assert house.ids == [(28, "b"), (29, "a")]
@@ -183,8 +217,8 @@ async def test_an_end_that_comes_while_a_client_catches_up_is_told(
     """It was sent on a page before, and others have moved on since."""
     monkeypatch.setattr(sse_module, "PAGE", 2)
     for revision, job_id in enumerate("abcd", 1):
-        house.tell(revision, seen(job_id))
-    happening = [(5, seen("a", Status.COMPLETED)), (6, seen("d"))]
+        house.tell(revision, made(job_id))
+    happening = [(5, made("a", Status.COMPLETED)), (6, made("d"))]
 
     def meanwhile(text: bytes) -> None:
         if b"id: 2" in text:
@@ -194,7 +228,7 @@ async def test_an_end_that_comes_while_a_client_catches_up_is_told(
     house.meanwhile = meanwhile
     streaming = house.stream(after)
     await house.until(6)
-    house.tell(7, seen("e"))
+    house.tell(7, made("e"))
     await house.until(7)
     await house.end(streaming)
     last = {job_id: revision for revision, job_id in house.ids}
@@ -212,3 +246,89 @@ async def test_an_idle_connection_is_told_that_it_lives(
             house.news.clear()
             await house.news.wait()
     await house.end(streaming)
+
+
+def test_a_removal_is_an_event_and_the_end_of_its_job_s_stream() -> None:
+    frame = gone(9, "j1")
+    assert frame == Frame("j1", 9, last=True, text=b'id: 9\nevent: gone\ndata: {"id":"j1"}\n\n')
+    batch = gone_frame(Mark(9, "batch", "b1", gone=True))
+    assert batch == Frame(
+        "", 9, last=False, text=b'id: 9\nevent: batch_gone\ndata: {"id":"b1"}\n\n'
+    )
+
+
+def test_a_place_is_an_event_without_an_id() -> None:
+    frame = place_frame(replace(seen("j1", Status.PENDING), position=3))
+    assert (frame.job_id, frame.revision, frame.last) == ("j1", None, False)
+    assert frame.text.startswith(b"event: queue\ndata: ")
+    assert json.loads(frame.text.split(b"data: ")[1]) == {
+        "id": "j1",
+        "position": 3,
+        "starts_at": None,
+        "eta": None,
+        "waits_for": None,
+    }
+
+
+def test_a_batch_is_told_to_readers_of_all_only(model: Model) -> None:
+    body = model.overviews.of(batch_snapshot(batches.submitted()))
+    frames = [batch_frame(5, body), batch_frame(None, body)]
+    assert frames == reader().wanted(frames)
+    assert reader(job_id="b1").wanted(frames) == []
+    assert frames[0].text.startswith(b"id: 5\nevent: batch\ndata: {")
+    assert frames[1].text.startswith(b"event: batch\ndata: {")
+
+
+async def test_one_that_was_away_learns_what_was_removed_and_which_batches_changed(
+    house: House,
+) -> None:
+    for revision, job_id in enumerate("abc", 1):
+        house.tell(revision, made(job_id))
+    house.projection.store_batch(4, batches.submitted())
+    house.remove(5, "a")
+    house.tell(6, made("c", Status.COMPLETED))
+    streaming = house.stream(2)
+    await house.until(6)
+    house.remove(7, "b")
+    await house.until(7)
+    await house.end(streaming)
+    assert house.ids == [(4, "b1"), (5, "a"), (6, "c"), (7, "b")]
+    assert [kind for kind, _ in house.kinds] == ["batch", "gone", "job", "gone"]
+
+
+async def test_what_changes_while_a_client_catches_up_comes_once_and_last(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sse_module, "WRITE_BYTES", 1)
+    for revision, job_id in enumerate("abcd", 1):
+        house.tell(revision, made(job_id))
+    happening = [(5, made("c", Status.COMPLETED))]
+
+    def meanwhile(_: bytes) -> None:
+        if happening and b"id: 1" in house.text:
+            house.tell(*happening.pop())
+
+    house.meanwhile = meanwhile
+    streaming = house.stream(0)
+    await house.until(5)
+    await house.end(streaming)
+    assert house.ids == [(1, "a"), (2, "b"), (4, "d"), (5, "c")]
+
+
+async def test_a_long_event_is_written_in_pieces(house: House) -> None:
+    streaming = house.stream(None)
+    await asyncio.sleep(0)
+    house.ring.append(Frame("", None, last=False, text=b"x" * 100_000))
+    house.tell(1, made("a"))
+    await house.until(1)
+    await house.end(streaming)
+    assert house.text.count(b"x" * 100_000) == 1
+    assert house.longest <= WRITE_BYTES
+
+
+async def test_when_all_begins_anew_streams_end(house: House) -> None:
+    house.tell(1, made("a"))
+    streaming = house.stream(None)
+    await house.until(1)
+    house.ring.begin_anew()
+    await asyncio.wait_for(streaming, 5)
