@@ -117,6 +117,8 @@ class Decider:
             track_shared=track,
             result_shared=result,
             removed=stored.request,
+            # Higher than any attempt: each was a write of its own.
+            floor=stored.revision if job is None else 0,
         )
 
     def speeds(self, job: Job) -> Speeds:

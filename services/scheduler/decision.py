@@ -97,6 +97,9 @@ class Circumstances(Struct, frozen=True, kw_only=True):
     #: Hash of the submission of a job with this id that was removed lately, and must not be made
     #: anew.
     removed: str = ""
+    #: Attempts up to this one may be known of a job with this id that was removed: to the broker,
+    #: which drops what it has heard lately, and to workers.
+    floor: int = 0
 
 
 class Changed(NamedTuple):

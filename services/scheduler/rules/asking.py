@@ -63,6 +63,7 @@ def submit(_: None, command: SubmitJob, at: Circumstances) -> Outcome:
         updated_at=at.now,
         queued_at=None if waits else at.now,
         run_at=terms.run_at if waits else None,
+        attempt_floor=at.floor,
         traceparent=command.traceparent,
         request=request,
     )

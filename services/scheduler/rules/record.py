@@ -37,12 +37,12 @@ def noted(job: Job, at: Circumstances, note: str) -> Job:
     return replace(job, timeline=lines)
 
 
-def ordered(job: Job, at: Circumstances, note: str, *first: Word) -> Changed:
-    """``job`` with what it needs next ordered; ``first`` is said before that."""
+def ordered(job: Job, at: Circumstances, note: str) -> Changed:
+    """``job`` with what it needs next ordered."""
     if job.status is Status.COMPLETED:
         return changed(job, at, note, SweepWork(job_id=job.id, attempt=highest_attempt(job)))
     job, words = next_orders(job, at.window)
-    return changed(job, at, note, *first, *words)
+    return changed(job, at, note, *words)
 
 
 def ended(job: Job, status: Status, at: Circumstances) -> Job:

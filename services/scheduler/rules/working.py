@@ -24,7 +24,7 @@ from services.scheduler.rules.record import (
 from shared.contracts.facts import Downloaded, Failed, Finalized, Prepared, Separated
 from shared.contracts.job import Job, Phase, Status
 from shared.contracts.unit import Unit, UnitState
-from shared.contracts.work import UNIT_PREPARE, UNIT_SOURCE, UNIT_STEMS, StopOrder
+from shared.contracts.work import UNIT_PREPARE, UNIT_SOURCE, UNIT_STEMS
 
 Done = Downloaded | Prepared | Separated | Finalized
 
@@ -102,13 +102,18 @@ def failure_again(job: Job, fact: Failed, _: Circumstances) -> Outcome:
 
 
 def _anew(job: Job, unit: str, at: Circumstances, note: str) -> Outcome:
-    """Finalization misses chunks: compute them again; anything else misses the track."""
+    """Finalization misses chunks: compute them again; anything else misses the track.
+
+    What is still out is not called off: said again, the stop would take the new orders away, and
+    the broker would drop those, said again, as ones that it knows.  Whoever works on what is not
+    awaited any more learns it from the record.
+    """
     if unit == UNIT_STEMS:
         job = at_phase(without_chunks(job), Phase.SEPARATION, at)
     else:
         job = at_phase(from_the_start(job), Phase.DOWNLOAD, at)
     job = replace(job, restarts=job.restarts + 1)
-    return ordered(job, at, note, StopOrder(job_id=job.id))
+    return ordered(job, at, note)
 
 
 def _accept(
