@@ -9,11 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from services.scheduler.actor import RETENTION_SECONDS
-from services.scheduler.decision import Expired
+from services.scheduler.decision import Dispatched, Expired
 from services.scheduler.retention import STRIDE, RetentionLimits, expired
-from shared.contracts.commands import Accepted, DeleteJob, Refused, Reply, RetryJob
+from shared.contracts.commands import Accepted, CancelJob, DeleteJob, Refused, Reply, RetryJob
 from shared.contracts.job import Job
-from shared.contracts.work import RemoveWork
+from shared.contracts.work import DownloadWork, RemoveWork
 from shared.errors import Code
 from tests.support import jobs
 from tests.support.jobs import JOB, NOW
@@ -193,3 +193,18 @@ async def test_a_late_repetition_of_a_submission_does_not_make_what_has_expired_
         (reply,) = await realm.scheduler.receive(command)
         assert isinstance(reply, Reply)
         assert isinstance(reply.answer, Accepted)
+
+
+async def test_a_job_made_anew_after_it_was_deleted_counts_its_attempts_on(
+    new_realm: NewRealm,
+) -> None:
+    """The broker would drop the same order, and a worker may still have the old one."""
+    realm = new_realm(jobs.separating())
+    attempt = 1
+    for _ in range(3):
+        for command in (CancelJob(job_id=JOB), DeleteJob(job_id=JOB), jobs.submit()):
+            await realm.scheduler.receive(command)
+        (order,) = await realm.scheduler.receive(Dispatched(JOB))
+        assert isinstance(order, DownloadWork)
+        assert order.attempt > attempt
+        attempt = order.attempt
