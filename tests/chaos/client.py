@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, suppress
+from io import BytesIO
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -95,7 +96,8 @@ class Client:
         data = await asyncio.to_thread(path.read_bytes)
         query = {"filename": path.name}
         while True:
-            answer = await self._ask("POST", "/v1/uploads", {201}, params=query, data=data)
+            body = BytesIO(data)
+            answer = await self._ask("POST", "/v1/uploads", {201}, params=query, data=body)
             if answer is not None:
                 return {"upload": str(answer.json["upload"])}
             await asyncio.sleep(AGAIN_SECONDS)
