@@ -11,8 +11,10 @@ from services.scheduler.core import advance
 from services.scheduler.decision import (
     Changed,
     Circumstances,
+    Decision,
     Expired,
     Outcome,
+    Refusal,
     Removed,
     Repeated,
     RetryLimits,
@@ -81,11 +83,14 @@ class Decider:
         conflicted = False
         for _ in range(WRITES):
             self.must_act()
-            stored = await self._records.job(message.job_id)
+            stored = await self._records.job(message.job_id, anew=conflicted)
             now = self._now()
             if stored.job is not None and not conflicted:
                 self._dispatcher.heard(stored.job, message, now)
             outcome = advance(stored.job, message, self.circumstances(stored, message, now))
+            if not conflicted and await self._is_outdated(outcome, stored, message):
+                conflicted = True
+                continue
             try:
                 return await self._stored(outcome, stored, message, conflicted=conflicted)
             except ConflictError:
@@ -130,6 +135,16 @@ class Decider:
             ahead=self._dispatcher.ahead_of(job),
             finalization=self._fleet.finalization_speed,
         )
+
+    async def _is_outdated(self, outcome: Outcome, stored: Stored, message: Stimulus) -> bool:
+        """Whether a message is about to be dropped for what a record is no more.
+
+        What is written is compared and set; what changes nothing has to be compared, too.
+        """
+        if not isinstance(outcome, (Stale, Refusal)) or isinstance(message, Decision):
+            return False
+        newest = await self._records.job(message.job_id, anew=True)
+        return newest.revision != stored.revision
 
     async def _stored(
         self, outcome: Outcome, stored: Stored, message: Stimulus, *, conflicted: bool

@@ -84,15 +84,15 @@ class Records:
                 else:
                     self._take(stored.job_id, stored.revision, stored.job)
 
-    async def job(self, job_id: str) -> Stored:
-        """A job's record; at revision 0 where there never was one."""
-        known = self.ledger.get(job_id)
+    async def job(self, job_id: str, *, anew: bool = False) -> Stored:
+        """A job's record, ``anew`` from the bucket; at revision 0 where there never was one."""
+        known = None if anew else self.ledger.get(job_id)
         if known is not None:
             return Stored(job_id, *known)
-        stored = await self._store.load(job_id)
-        if stored is None:
-            return Stored(job_id, 0, None)
-        if stored.job is not None and not stored.job.status.terminal:
+        stored = await self._store.load(job_id) or Stored(job_id, 0, None)
+        if stored.job is None:
+            self.ledger.drop(job_id)
+        else:
             self.ledger.put(stored.job, stored.revision)
         return stored
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from services.scheduler.decision import Dispatched
-from shared.contracts.commands import CancelJob, DeleteJob
+from shared.contracts.commands import CancelJob, DeleteJob, RetryJob
 from shared.contracts.job import Status
+from shared.contracts.work import PrepareWork
 from tests.support import batches, jobs
 from tests.support.jobs import JOB
 
@@ -88,3 +89,28 @@ async def test_an_owner_with_a_stale_cache_harms_nothing(new_realm: NewRealm) ->
     assert list(await stale.scheduler.receive(Dispatched(JOB))) == []
     assert stale.stored().status is Status.CANCELLED
     assert known(stale)[0] == set()
+
+
+async def test_an_owner_with_a_stale_cache_drops_no_fact_that_is_awaited(
+    new_realm: NewRealm,
+) -> None:
+    stale = new_realm()
+    await stale.scheduler.receive(jobs.submit())
+    owner = new_realm(store=stale.store)
+    await owner.scheduler.take_over()
+    await owner.scheduler.receive(Dispatched(JOB))
+    words = await stale.scheduler.receive(jobs.downloaded())
+    assert [type(word) for word in words] == [PrepareWork]
+    assert stale.stored().track is not None
+
+
+async def test_an_owner_with_a_stale_cache_refuses_nothing_that_can_be(
+    new_realm: NewRealm,
+) -> None:
+    stale = new_realm()
+    await stale.scheduler.receive(jobs.submit())
+    owner = new_realm(store=stale.store)
+    await owner.scheduler.take_over()
+    await owner.scheduler.receive(CancelJob(job_id=JOB))
+    await stale.scheduler.receive(RetryJob(job_id=JOB))
+    assert stale.stored().status is Status.PENDING
