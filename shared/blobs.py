@@ -182,14 +182,10 @@ class BlobStore:
                 except MISSING:
                     continue
 
-    async def delete_prefix(self, prefix: str) -> int:
-        """Remove everything under ``prefix``; how many blobs that were."""
-        keys = [info.key async for info in self.under(prefix)]
-        await self.delete(keys)
-        return len(keys)
-
     async def delete_untouched(self, prefix: str, before: datetime, *, first: str = "") -> int:
-        """The same, unless something there was stored or touched at or after ``before``.
+        """Remove everything under ``prefix``; how many blobs that were.
+
+        Nothing at all if something there was stored or touched at or after ``before``.
 
         ``first`` is the key that makes the whole valid: it goes first, so that what is left of a
         removal that broke off can't be taken for something whole.  Whoever finds a whole and

@@ -3,7 +3,7 @@
 No chunk waits behind another in the broker's queue: who comes next is decided when a slot is
 free, so that a short song is held up by no more of a long one than the chunks that are running.
 The job with the least left goes first (shortest remaining time: the least waiting for all), but
-whoever was passed over ``PATIENCE`` times has its turn before.
+of ``PATIENCE`` chunks one may go to whoever was passed over longest, so that all get on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-#: More chunks than a song of five minutes has: such a song is never interrupted.
+#: More chunks than a song of five minutes has: such a song is hardly ever interrupted.  Of n jobs
+#: that want a slot, each gets one within this many times n.
 PATIENCE: Final = 12
 
 #: How often chunks of others went out since the last one of a job's that waits for its turn.
@@ -69,7 +70,8 @@ def windows(tallies: Iterable[Tally], slots: int, passed: Passed) -> dict[str, i
     allowed = {one.job_id: one.out for one in jobs.values()}
     free = slots - sum(one.out + one.other for one in jobs.values())
     while free > 0 and (wanting := [one for one in jobs.values() if one.idle > 0]):
-        turn = min(wanting, key=lambda one: _place(one, passed.get(one.job_id, 0)))
+        patience = PATIENCE * len(wanting)
+        turn = min(wanting, key=lambda one: _place(one, passed.get(one.job_id, 0), patience))
         allowed[turn.job_id] += 1
         free -= 1
         passed = passed_over(passed, jobs.values(), turn.job_id, 1)
@@ -86,8 +88,8 @@ def passed_over(passed: Passed, tallies: Iterable[Tally], job_id: str, granted: 
     }
 
 
-def _place(one: Tally, passed: int) -> tuple[bool, int, int, float, datetime, str]:
-    starving = passed >= PATIENCE
+def _place(one: Tally, passed: int, patience: int) -> tuple[bool, int, int, float, datetime, str]:
+    starving = passed >= patience
     return (
         not starving,
         -passed if starving else 0,

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: How often it looks for something to do although nothing has stirred: workers may have gone.
 LOOK_SECONDS: Final = 1.0
+#: It looks no more often than this: slots that come free together are given away in one write.
+SETTLE_SECONDS: Final = 0.02
 #: How often a standby reads what the owner has written.
 FOLLOW_SECONDS: Final = 1.0
 
@@ -52,7 +54,7 @@ class Outlook(Protocol):
 class Reign:
     """Stands by, takes over, decides, steps down; again and again until told to stop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by keyword, from wiring alone
         self,
         *,
         lease: Lease,
@@ -62,6 +64,7 @@ class Reign:
         live: LiveProgress,
         outlook: Outlook,
         grace: float,
+        steady: Callable[[], float],
         log: FilteringBoundLogger,
     ) -> None:
         self._lease = lease
@@ -71,6 +74,8 @@ class Reign:
         self._live = live
         self._outlook = outlook
         self._grace = grace
+        self._steady = steady
+        self._decided = float("-inf")
         self._log = log
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -121,6 +126,13 @@ class Reign:
         await self._lease.keep()
         raise LeaseLostError
 
+    def _until_settled(self) -> float:
+        """Seconds to wait, so that what comes close together is decided on together."""
+        now = self._steady()
+        pause = max(0.0, self._decided + SETTLE_SECONDS - now)
+        self._decided = now + pause
+        return pause
+
     async def _decide(self, host: Host[Message, Word | Reply], over: asyncio.Event) -> None:
         """Tell the scheduler what only it can know: a job's turn, a time that has come."""
         stirred = self._scheduler.stirred
@@ -130,6 +142,7 @@ class Reign:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await stirred.wait()
+            await asyncio.sleep(self._until_settled())
             stirred.clear()
             self._live.forget_finished()
             for decision in self._scheduler.decisions():

@@ -167,6 +167,7 @@ async def assemble(
         live=live,
         outlook=Outlook(send=send, steady=monotonic),
         grace=config.grace_seconds,
+        steady=monotonic,
         log=log,
     )
     return [reign]

@@ -39,11 +39,12 @@ from shared.errors import StembusError
 from shared.scratch import ENCODES, scratch_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime
 
     from services.separator.children import Engines, Helper
     from shared.actor.worker import Report
+    from shared.blobs import BlobInfo
     from shared.contracts.live import Activity, ModelOffer
 
     Log = Callable[[str], None]
@@ -61,11 +62,14 @@ def _unheard(activity: Activity, fraction: float | None = None, note: str = "") 
 class Blobs(Protocol):
     """What of the blob store the finalizer itself uses."""
 
-    async def delete_prefix(self, prefix: str) -> int:
-        """Remove everything under ``prefix``."""
+    def under(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        """Every blob under ``prefix``."""
+
+    async def delete(self, keys: list[str]) -> None:
+        """Remove blobs."""
 
     async def delete_untouched(self, prefix: str, before: datetime, *, first: str = "") -> int:
-        """The same, unless something there was touched since; the key ``first`` goes first."""
+        """Remove all under ``prefix``, ``first`` first; nothing if any was touched since."""
 
 
 class Separator:
@@ -206,15 +210,20 @@ class Finalizer:
         """Encode the stems in a child of its own, or remove what a job has left."""
         match work:
             case SweepWork():
-                # Up to the attempt it names: a job that was retried since computes in later ones.
-                for attempt in range(1, work.attempt + 1):
-                    await self._blobs.delete_prefix(f"{work_prefix(work.job_id)}{attempt}/")
+                await self._sweep(work)
                 return None
             case RemoveWork():
                 await self._remove(work)
                 return None
             case FinalizeWork():
                 return await self._finalize(work, report)
+
+    async def _sweep(self, work: SweepWork) -> None:
+        """Up to the attempt it names: a job that was retried since computes in later ones."""
+        prefix = work_prefix(work.job_id)
+        keys = [info.key async for info in self._blobs.under(prefix)]
+        old = (key for key in keys if _attempt_of(key, prefix) <= work.attempt)
+        await self._blobs.delete(list(old))
 
     async def _remove(self, work: RemoveWork) -> None:
         # The same id may have been submitted anew: what that job computes is younger.
@@ -251,3 +260,9 @@ class Finalizer:
             elapsed=self._clock() - started,
             result=encoded.result,
         )
+
+
+def _attempt_of(key: str, prefix: str) -> int:
+    """The attempt that a temporary blob is of; what is none of ours goes with the first."""
+    attempt = key.removeprefix(prefix).partition("/")[0]
+    return int(attempt) if attempt.isdecimal() else 0

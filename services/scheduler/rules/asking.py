@@ -164,5 +164,7 @@ def _removal(job: Job, at: Circumstances) -> tuple[RemoveWork]:
     track = job.track.id if job.track and not at.track_shared else None
     result = job.result.id if job.result and not at.result_shared else None
     attempt = max(highest_attempt(job), job.attempt_floor, 1)
-    work = RemoveWork(job_id=job.id, attempt=attempt, before=at.now, track=track, result=result)
+    # Whoever has come upon the same track or result since has touched it, and keeps it.
+    before = job.finished_at or at.now
+    work = RemoveWork(job_id=job.id, attempt=attempt, before=before, track=track, result=result)
     return (work,)

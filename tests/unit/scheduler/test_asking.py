@@ -147,7 +147,7 @@ def test_a_removal_takes_only_files_that_nobody_else_has(
         RemoveWork(
             job_id=JOB,
             attempt=1,
-            before=LATER,
+            before=NOW,  # it ended then: who has touched its files since keeps them
             track=None if track_shared else "t1",
             result=None if result_shared else "r1",
         ),

@@ -102,13 +102,13 @@ def test_age_and_then_the_id_settle_a_draw(first: Tally, second: Tally) -> None:
 
 def test_who_was_passed_over_too_often_has_its_turn_whatever_its_priority() -> None:
     crowd = [wants("long", 7200.0, level=2), wants("short", 1.0, level=0)]
-    assert windows(crowd, 1, {"long": PATIENCE - 1}) == {"long": 0, "short": 1}
-    assert windows(crowd, 1, {"long": PATIENCE}) == {"long": 1, "short": 0}
+    assert windows(crowd, 1, {"long": 2 * PATIENCE - 1}) == {"long": 0, "short": 1}
+    assert windows(crowd, 1, {"long": 2 * PATIENCE}) == {"long": 1, "short": 0}
 
 
 def test_of_those_who_were_passed_over_too_often_the_one_most_often_goes_first() -> None:
     crowd = [wants("a", 1.0), wants("b", 9.0), wants("c", 99.0)]
-    passed = {"b": PATIENCE, "c": PATIENCE + 1}
+    passed = {"b": 3 * PATIENCE, "c": 3 * PATIENCE + 1}
     assert windows(crowd, 1, passed) == {"a": 0, "b": 0, "c": 1}
 
 
@@ -172,13 +172,13 @@ def test_a_short_song_is_held_up_by_a_long_mix_by_no_more_than_the_chunks_that_r
 
 def test_a_long_mix_goes_on_however_many_short_songs_come() -> None:
     others = 4
-    separators = Separators(1, {"mix": 20})
-    for number in range(400):
+    separators = Separators(1, {"mix": 6})
+    for number in range(600):
         if sum(map(bool, separators.left.values())) <= others:
             separators.left[f"song{number}"] = 3
         separators.turn()
     turns = [turn for turn, name in enumerate(separators.story) if name == "mix"]
-    assert max(after - before for before, after in pairwise(turns)) <= PATIENCE + others
+    assert max(after - before for before, after in pairwise(turns)) <= (PATIENCE + 1) * (others + 1)
     assert separators.left["mix"] == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import pytest
@@ -91,6 +92,7 @@ class Court:
             live=LiveProgress(self.scheduler),
             outlook=Outlook(send=self._tell, steady=self.realm.clock.steady),
             grace=1.0,
+            steady=monotonic,
             log=log,
         )
         self.stopping = asyncio.Event()

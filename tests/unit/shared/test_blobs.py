@@ -180,9 +180,10 @@ async def test_a_prefix_is_a_whole_segment(store: BlobStore) -> None:
     for key in ("work/j1/1/chunk-0", "work/j1/2/chunk-0", "work/j10/1/chunk-0", "work/j2/x"):
         await store.put(key, b"")
     assert await keys(store, work_prefix("j1")) == ["work/j1/1/chunk-0", "work/j1/2/chunk-0"]
-    assert await store.delete_prefix(work_prefix("j1")) == 2
+    later = datetime.now(UTC) + timedelta(hours=1)
+    assert await store.delete_untouched(work_prefix("j1"), later) == 2
     assert await keys(store, "work/") == ["work/j10/1/chunk-0", "work/j2/x"]
-    assert await store.delete_prefix(work_prefix("j1")) == 0
+    assert await store.delete_untouched(work_prefix("j1"), later) == 0
 
 
 async def test_what_is_gone_already_can_be_deleted(store: BlobStore) -> None:
