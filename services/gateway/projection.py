@@ -5,11 +5,11 @@ Each call takes well under a millisecond; it runs on the event loop.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from services.gateway.cursors import searchable
+from services.gateway.columns import columns_of
 from services.gateway.schema import micros, transaction
 from shared.contracts.batch import BatchSnapshot, batch_snapshot
 from shared.contracts.codec import Decoder, encode
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from shared.contracts.batch import Batch
     from shared.contracts.job import Job
 
-#: Characters of a title or an artist that are searched: they come from outside.
-_MAX_NAME: Final = 500
 JOB: Final = "job"
 BATCH: Final = "batch"
 
@@ -81,53 +79,41 @@ class Projection:
         self._revision = max(self._revision, revision)
         if self._removed_since(JOB, job.id, revision):
             return None
-        known = self._db.execute(
-            "select n, revision, text from jobs where id = ?", (job.id,)
-        ).fetchone()
-        if known and known[1] >= revision:
+        known = self._columns(job.id)
+        if known and known["revision"] >= revision:
             return None
         seen = snapshot(job)
-        text = text_of(seen)
+        columns = columns_of(job, seen)
         with transaction(self._db):
-            self._db.execute("delete from gone where kind = ? and id = ?", (JOB, job.id))
-            number = known[0] if known else self._next_document()
-            self._write(number, revision, job, text, known=bool(known))
+            if known is None:
+                number = self._next_document()
+                self._insert({**columns, "n": number, "revision": revision})
+            else:
+                number = known["n"]
+                self._update(known, {**columns, "revision": revision})
             self._db.execute(
                 "replace into snapshots (n, snapshot) values (?, ?)", (number, encode(seen))
             )
-            if known is None or known[2] != text:
+            if known is None or known["text"] != columns["text"]:
                 self._db.execute("insert or ignore into unindexed (n) values (?)", (number,))
         return seen
 
-    def _write(self, number: int, revision: int, job: Job, text: str, *, known: bool) -> None:
-        begun = job.resumed_at or job.started_at
-        ended = job.finished_at if job.status.terminal else None
-        waited = _seconds(job.queued_at, begun)
-        values = {
-            "created": micros(job.created_at),
-            "id": job.id,
-            "n": number,
-            "revision": revision,
-            "status": job.status.value,
-            "owner": job.terms.owner,
-            "batch": job.batch,
-            "updated": micros(job.updated_at),
-            "held": job.held_at is not None,
-            "progress": job.progress,
-            "queued": micros(job.queued_at or job.created_at),
-            "finished": micros(ended) if ended else None,
-            "waited": waited,
-            "ran": _seconds(begun, ended),
-            "code": job.error.code.value if job.error else None,
-            "text": text,
-        }
-        names = ", ".join(values)
-        places = ", ".join(f":{name}" for name in values)
-        if known:
-            sql = f"update jobs set ({names}) = ({places}) where id = :id"  # noqa: S608 - our own names
-        else:
-            sql = f"insert into jobs ({names}) values ({places})"  # noqa: S608 - our own names
-        self._db.execute(sql, values)
+    def _columns(self, job_id: str) -> dict[str, Any] | None:
+        found = self._db.execute("select * from jobs where id = ?", (job_id,))
+        if (row := found.fetchone()) is None:
+            return None
+        return dict(zip((column[0] for column in found.description), row, strict=True))
+
+    def _insert(self, columns: dict[str, Any]) -> None:
+        names, places = ", ".join(columns), ", ".join(f":{name}" for name in columns)
+        self._db.execute(f"insert into jobs ({names}) values ({places})", columns)  # noqa: S608 - our own names
+        self._db.execute("delete from gone where kind = ? and id = ?", (JOB, columns["id"]))
+
+    def _update(self, known: dict[str, Any], columns: dict[str, Any]) -> None:
+        """Write what has changed: each index of a column that is named is written anew."""
+        changed = [name for name, value in columns.items() if known[name] != value]
+        sets = ", ".join(f"{name} = :{name}" for name in changed)
+        self._db.execute(f"update jobs set {sets} where n = :n", {**columns, "n": known["n"]})  # noqa: S608 - our own names
 
     def _next_document(self) -> int:
         self._documents += 1
@@ -296,22 +282,5 @@ class Projection:
         return BatchRow(revision, self._batches.decode(body), submitted)
 
 
-def text_of(seen: Snapshot) -> str:
-    """What of a job is searched, a line each.
-
-    Two more characters at the end: so each character of it begins a group of three.
-    """
-    about = seen.metadata
-    names = (about.title or "", about.artist or "") if about else ("", "")
-    parts = (*(name[:_MAX_NAME] for name in names), seen.source.url or "", seen.id)
-    return searchable("\n".join(parts)) + "\n\n"
-
-
 def _mark(revision: int, kind: str, key: str, gone: int) -> Mark:
     return Mark(revision, kind, key, gone=bool(gone))
-
-
-def _seconds(begin: datetime | None, end: datetime | None) -> float | None:
-    if begin is None or end is None or end < begin:
-        return None
-    return (end - begin).total_seconds()

@@ -89,6 +89,8 @@ insert into finds (finds, rank) values ('crisismerge', 64);
 _PRAGMAS: Final = """
 pragma journal_mode = memory;
 pragma synchronous = off;
+pragma locking_mode = exclusive;
+pragma secure_delete = off;
 pragma cache_size = -16000;
 """
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -37,9 +37,10 @@ _DAY: Final = timedelta(days=1)
 
 
 class Line(Struct, frozen=True, kw_only=True):
-    """How the queue goes, as the scheduler told last; nulls where it has not, lately."""
+    """How the queue goes; nulls where the scheduler has not told, lately."""
 
-    waiting: int | None
+    #: Jobs that wait for their turn, those held left out.
+    waiting: int
     held: int
     rate_per_minute: float | None
     stalled: Code | None
@@ -122,7 +123,7 @@ class Stats:
         return Statistics(
             jobs={status.value: counts.get(status, 0) for status in Status} | {"held": held},
             queue=Line(
-                waiting=queue.waiting if queue else None,
+                waiting=queue.waiting if queue else self._tallies.waiting(),
                 held=held,
                 rate_per_minute=round(queue.rate * 60, 3) if queue and queue.rate else None,
                 stalled=queue.stalled if queue else None,

@@ -51,6 +51,13 @@ class Tallies:
         """How many jobs clients keep from being started."""
         return self._number("select count(*) from jobs where held = 1")
 
+    def waiting(self) -> int:
+        """How many jobs wait for their turn."""
+        return self._number(
+            "select count(*) from jobs indexed by jobs_waiting"
+            " where status = 'pending' and held = 0"
+        )
+
     def queued_first(self) -> int | None:
         """Since when the job waits that has waited longest, in microseconds."""
         found: tuple[int | None] = self._db.execute(

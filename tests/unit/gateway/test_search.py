@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from services.gateway import search as search_module
+from services.gateway.columns import text_of
 from services.gateway.cursors import SORTS, Cursor, searchable, wanted_jobs
-from services.gateway.projection import text_of
 from services.gateway.schema import micros
 from shared.contracts.job import Job, Status
 from shared.contracts.request import Source, Terms

@@ -80,7 +80,7 @@ async def test_of_nothing_there_is_nothing(house: House) -> None:
     assert await house.shown() == {
         "jobs": dict.fromkeys([*(status.value for status in Status), "held"], 0),
         "queue": {
-            "waiting": None,
+            "waiting": 0,
             "held": 0,
             "rate_per_minute": None,
             "stalled": None,
@@ -121,7 +121,8 @@ async def test_jobs_are_counted_by_status_and_time(house: House) -> None:
         "cancelled": 1,
         "held": 1,
     }
-    assert (shown["queue"]["held"], shown["queue"]["oldest_wait_seconds"]) == (1, 300.0)
+    assert (shown["queue"]["waiting"], shown["queue"]["held"]) == (1, 1)
+    assert shown["queue"]["oldest_wait_seconds"] == 300.0
     assert shown["last_hour"] == {"submitted": 2, "completed": 1, "failed": 0, "cancelled": 1}
     assert shown["last_day"] == {"submitted": 8, "completed": 2, "failed": 3, "cancelled": 1}
     assert list(shown["failures"].items()) == [("worker.crashed", 2), ("source.not_found", 1)]
@@ -177,7 +178,7 @@ async def test_what_is_told_is_shown(house: House, clock: Clock) -> None:
     ]
     clock.now = 60.0
     shown = await house.shown()
-    assert (shown["queue"]["waiting"], shown["pauses"], shown["workers"]) == (None, [], [])
+    assert (shown["queue"]["waiting"], shown["pauses"], shown["workers"]) == (0, [], [])
 
 
 async def test_it_is_counted_once_a_second_at_most_however_many_ask(
