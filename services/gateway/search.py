@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from services.gateway.cursors import Cursor
+from services.gateway.cursors import SORTS, Cursor
 from services.gateway.schema import transaction
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Jobs that are few: to read them all takes some milliseconds.
 FEW: Final = 1_000
+#: Jobs that are not many: to look each of them up takes some milliseconds, too.
+SOME: Final = 5_000
 #: Jobs that are read past before the loop turns.
 SLICE: Final = 4_000
 #: Documents indexed at once, and pages of the index merged after it: 3 ms.
@@ -54,6 +56,20 @@ class _Source(NamedTuple):
     conditions: tuple[_Condition, ...] = ()
 
 
+#: All jobs, by age; all by their last change.
+_ALL_JOBS: Final = _Source("jobs not indexed")
+_AS_THEY_LIE: Final = SORTS["created"]
+_BY_UPDATE: Final = _Source("jobs indexed by jobs_by_updated")
+
+
+class _Found(NamedTuple):
+    """A match: where it stands in the list, and its document."""
+
+    at: int
+    id: str
+    number: int
+
+
 class Search:
     """Finds jobs, and keeps the index of their words."""
 
@@ -64,8 +80,10 @@ class Search:
         """Numbers of up to ``limit`` documents after the cursor, in the list's order."""
         few = self._few(wanted.filters)
         if few is not None:
-            return self._read(few, wanted, _after(wanted.sort, wanted.after))
-        return await self._walk(wanted)
+            found = self._read(few, wanted, _after(wanted.sort, wanted.after))
+        else:
+            found = await self._walk(wanted)
+        return [match.number for match in found]
 
     def _few(self, filters: Filters) -> _Source | None:
         """Where only few jobs have to be looked at; None if there is no such place."""
@@ -96,15 +114,15 @@ class Search:
             return None
         return holders + [number for (number,) in self._db.execute("select n from unindexed")]
 
-    def _are_few(self, which: str, *values: str) -> bool:
-        sql = f"select count(*) from (select 1 from {which} limit {FEW + 1})"  # noqa: S608 - literals
+    def _are_few(self, which: str, *values: str, few: int = FEW) -> bool:
+        sql = f"select count(*) from (select 1 from {which} limit {few + 1})"  # noqa: S608 - literals
         found: tuple[int] = self._db.execute(sql, values).fetchone()
-        return found[0] <= FEW
+        return found[0] <= few
 
-    async def _walk(self, wanted: Wanted) -> list[int]:
+    async def _walk(self, wanted: Wanted) -> list[_Found]:
         """Reads jobs in the list's order until there are enough."""
         source = self._road(wanted)
-        edge, found = wanted.after, list[int]()
+        edge, found = wanted.after, list[_Found]()
         while True:
             begin = _after(wanted.sort, edge)
             edge = self._edge(source, wanted.sort, begin)
@@ -113,19 +131,40 @@ class Search:
             if edge is None or len(found) == wanted.limit:
                 return found
             await asyncio.sleep(0)
+            if source == _BY_UPDATE:  # nobody knows how far off the next match is
+                return await self._sweep(wanted)
+
+    async def _sweep(self, wanted: Wanted) -> list[_Found]:
+        """Reads all jobs as they lie there, which is quickest, and keeps the first of the list."""
+        first, edge = list[_Found](), None
+        rest = _after(wanted.sort, wanted.after)
+        while True:
+            begin = _after(_AS_THEY_LIE, edge)
+            edge = self._edge(_ALL_JOBS, _AS_THEY_LIE, begin)
+            slice_ = (begin, _until(_AS_THEY_LIE, edge))
+            first += self._read(_ALL_JOBS, wanted, rest, *slice_)
+            first.sort(reverse=wanted.sort.descending)
+            del first[wanted.limit :]
+            if edge is None:
+                return first
+            await asyncio.sleep(0)
 
     def _road(self, wanted: Wanted) -> _Source:
-        """The index that has the list's order, of one owner's or one status's jobs if need be."""
-        owner, status = wanted.filters.owner, wanted.filters.status
-        if status and (not owner or self._are_few("jobs where status = ?", status)):
-            kind = f"status_{wanted.sort.column}"
-            return _Source(f"jobs indexed by jobs_by_{kind}", (_equal("status", status),))
-        if owner:
-            kind = f"owner_{wanted.sort.column}"
-            return _Source(f"jobs indexed by jobs_by_{kind}", (_equal("owner", owner),))
-        if wanted.sort.column == "updated":
-            return _Source("jobs indexed by jobs_by_updated")
-        return _Source("jobs not indexed")  # by its primary key
+        """What has the list's order: an index of one owner's or one status's jobs, or of all.
+
+        To look up a job that an index names takes five times as long as to read on among all.
+        So such an index serves where each of its jobs is wanted, or where it has not many.
+        """
+        owner, status, term = wanted.filters.owner, wanted.filters.status, wanted.filters.term
+        given = [("status", status), ("owner", owner)]
+        conditions = [_equal(column, value) for column, value in given if value]
+        for condition in conditions:
+            column = condition.sql.partition(" ")[0]
+            alone = term is None and len(conditions) == 1
+            if alone or self._are_few(f"jobs where {condition.sql}", *condition.values, few=SOME):
+                index = f"jobs_by_{column}_{wanted.sort.column}"
+                return _Source(f"jobs indexed by {index}", (condition,))
+        return _BY_UPDATE if wanted.sort.column == "updated" else _ALL_JOBS
 
     def _edge(self, source: _Source, sort: Sort, begin: _Condition) -> Cursor | None:
         """The last job of the slice that begins there; None if fewer are left."""
@@ -139,14 +178,14 @@ class Search:
 
     def _read(
         self, source: _Source, wanted: Wanted, *places: _Condition, limit: int | None = None
-    ) -> list[int]:
+    ) -> list[_Found]:
         conditions = (*source.conditions, *_matching(wanted.filters), *places)
         found = self._db.execute(
-            f"select n from {source.table} where {_all(conditions)}"  # noqa: S608 - literals
-            f" order by {_order(wanted.sort)} limit ?",
+            f"select {wanted.sort.column}, id, n from {source.table}"  # noqa: S608 - literals
+            f" where {_all(conditions)} order by {_order(wanted.sort)} limit ?",
             (*_values(conditions), wanted.limit if limit is None else limit),
         )
-        return [number for (number,) in found]
+        return [_Found(*row) for row in found]
 
     def index(self) -> bool:
         """Take some changed documents into the index; whether there were any."""

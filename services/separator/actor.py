@@ -140,6 +140,7 @@ class Separator:
         )
         stored = await self._last(engine, order, ChunkStored, report)
         elapsed = self._clock() - started
+        usual = stored.device != "cpu" or self._device == "cpu"
         self._measure(work.plan.model, chunk_advance(work.plan, work.chunk), elapsed)
         return Separated(
             job_id=work.job_id,
@@ -149,6 +150,7 @@ class Separator:
             elapsed=elapsed,
             seconds=stored.seconds,
             device=stored.device,
+            note="" if usual else f"no room on {self._device}: computed on the CPU",
         )
 
     async def describe(self) -> None:

@@ -43,6 +43,8 @@ class Separated(FactBase, frozen=True, kw_only=True, tag="separated"):
     seconds: float
     #: Torch device that computed it, for people and for ETAs.
     device: str = "cpu"
+    #: What was out of the ordinary, for the job's timeline: it had to be computed on the CPU.
+    note: str = ""
 
 
 class Finalized(FactBase, frozen=True, kw_only=True, tag="finalized"):

@@ -55,7 +55,8 @@ def separated(job: Job, fact: Separated, at: Circumstances) -> Outcome:
     def apply(job: Job) -> Job:
         return at_phase(job, Phase.FINALIZATION, at) if last else job
 
-    return _accept(job, fact, at, apply, "separated" if last else "")
+    notes = [f"chunk {fact.unit}: {fact.note}"] if fact.note else []
+    return _accept(job, fact, at, apply, "; ".join([*notes, *(["separated"] if last else [])]))
 
 
 def finalized(job: Job, fact: Finalized, at: Circumstances) -> Outcome:

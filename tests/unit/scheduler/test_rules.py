@@ -385,3 +385,9 @@ def test_a_fact_that_does_not_fit_its_unit_changes_nothing(
     fact: Downloaded | Prepared | Finalized,
 ) -> None:
     assert isinstance(advance(jobs.separating(), fact, at()), Stale)
+
+
+def test_what_was_out_of_the_ordinary_with_a_chunk_is_in_the_timeline() -> None:
+    fact = replace(jobs.separated(0), note="no room on cuda:0: computed on the CPU")
+    job = live(jobs.separating(), fact)
+    assert job.timeline[-1].note == "chunk 0: no room on cuda:0: computed on the CPU"

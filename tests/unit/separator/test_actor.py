@@ -139,6 +139,17 @@ def finalize_work(prepared: tuple[PrepareWork, Prepared]) -> FinalizeWork:
     )
 
 
+async def test_a_chunk_that_had_to_leave_its_device_says_so(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    async with bench(tmp_path, models_dir) as at:
+        prepared = await prepare(at, "tiny")
+        at.separator._device = "cuda:0"  # what the engine said when it began
+        fact = await at.separator.perform(chunk_work(prepared, 0), at.report)
+        assert isinstance(fact, Separated)
+        assert fact.note == "no room on cuda:0: computed on the CPU"
+
+
 async def test_a_track_becomes_stems(tmp_path: Path, models_dir: Path) -> None:
     async with bench(tmp_path, models_dir) as at:
         prepared = await prepare(at, "tiny")
@@ -149,6 +160,7 @@ async def test_a_track_becomes_stems(tmp_path: Path, models_dir: Path) -> None:
             assert isinstance(fact, Separated)
             assert (fact.unit, fact.attempt, fact.device) == (str(chunk), 3, "cpu")
             assert fact.elapsed > 0
+            assert not fact.note
         assert at.heard[-1] == Heard(Activity.SEPARATING, 1.0)
         assert list(at.separator.speeds) == ["tiny"]
         assert len(at.started) == 1
