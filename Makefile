@@ -34,7 +34,7 @@ check: $(TOOLS)
 
 # Two at a time, file by file: they share nothing.
 unit: $(TOOLS)
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/model tests/contract
 
 # One at a time: each has all four services to itself.
 acceptance: $(TOOLS)

@@ -1,0 +1,109 @@
+"""The model would notice: each of these mistakes, planted into the scheduler, is found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from hypothesis import given
+
+from tests.model import faults
+from tests.model.faults import deciding_wrongly
+from tests.model.settings import FAULTY, MANY_CHUNKS, MANY_OWNERS, STORIES, with_more
+from tests.model.story import Step, Story
+from tests.model.watch import ViolationError
+from tests.model.world import World, one_download, one_separator, two
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hypothesis.strategies import SearchStrategy
+
+    from tests.model.faults import Plant
+
+
+class Fault(NamedTuple):
+    """What is planted, what is said when it is found, and the stories that should find it."""
+
+    plant: Plant
+    found: str
+    steps: SearchStrategy[list[Step]] = STORIES
+    world: Callable[[], World] = World
+
+
+def decided(wrong: faults.Wrong, found: str, *more: str) -> Fault:
+    """A fault in what comes of a decision, and what has to happen more often to bring it about."""
+    return Fault(deciding_wrongly(wrong), found, with_more(*more))
+
+
+FAULTS = {
+    "what took effect before is not said again": decided(
+        faults.silent_repetition, "never said|work is left|stuck", "cancel", "crash in a message"
+    ),
+    "a late fact undoes a cancel": decided(
+        faults.late_fact_undoes_a_cancel, "cancelled became processing", "cancel", "late"
+    ),
+    "a job has two ends": decided(faults.two_ends, "completed became cancelled", "cancel"),
+    "progress goes backwards": decided(
+        faults.progress_of_what_is_left, r"[\d.]+ became [\d.]+", "lost"
+    ),
+    "attempts begin anew": decided(
+        faults.attempts_begin_anew, "attempt|became 0|begin lower", "cancel", "retry"
+    ),
+    "work is ordered for what has ended": decided(
+        faults.failed_goes_on, "work for a job that is failed", "terminal"
+    ),
+    "a job is lost": decided(faults.cancelled_is_gone, "only what has ended is removed", "cancel"),
+    "a job made anew begins with attempt 1": decided(
+        faults.made_anew_from_one, "comes twice|stuck", "cancel", "delete", "submit again"
+    ),
+    "an outbox stops what it orders": decided(
+        faults.stopped_by_its_own_outbox, "stuck", "lost", "submit again"
+    ),
+    "a fact of another attempt is accepted": Fault(
+        faults.any_attempt_will_do, "was not awaited", with_more("late", "retryable")
+    ),
+    "nothing is said at a take-over": Fault(
+        faults.nothing_said_at_a_take_over, "stuck|never said", with_more("crash in thought")
+    ),
+    "chunks of other jobs are not counted": Fault(faults.every_job_has_all_slots, "chunks are out"),
+    "one owner goes first for ever": Fault(
+        faults.one_owner_first, "passed over", MANY_OWNERS, one_download
+    ),
+    "the shortest goes first for ever": Fault(
+        faults.no_patience, "waits for a chunk", MANY_CHUNKS, one_separator
+    ),
+    "too many are processing": Fault(
+        faults.one_more_than_may, "are processing", MANY_OWNERS, one_download
+    ),
+    "a write is not compared": Fault(
+        faults.no_compare_and_set, "became|comes twice|awaited|stuck|lost", STORIES, two
+    ),
+    "what was released is forgotten": Fault(
+        faults.released_and_forgotten, "stuck", with_more("hold", "release")
+    ),
+    "the time of the next attempt passes": Fault(
+        faults.no_second_try, "stuck", with_more("retryable")
+    ),
+    "the last chunk is forgotten": Fault(faults.last_chunk_forgotten, "stuck|comes to rest"),
+    "a cancelled batch leaves jobs behind": Fault(
+        faults.cancel_what_is_known, "goes on", with_more("submit batch", "cancel batch")
+    ),
+    "a song of a batch is left out": Fault(
+        faults.errand_counts_too_far, "has no job", with_more("submit batch")
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = FAULTS[name]
+    fault.plant(monkeypatch)
+
+    @FAULTY
+    @given(steps=fault.steps)
+    def tell(steps: list[Step]) -> None:
+        Story(fault.world()).tell(steps)
+
+    with pytest.raises(ViolationError, match=fault.found):
+        tell()

@@ -1,0 +1,34 @@
+"""Whatever happens in whatever order, what must hold holds."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from tests.model.settings import CHECKED, MANY_CHUNKS, MANY_OWNERS, STORIES
+from tests.model.story import Step
+from tests.model.telling import told
+from tests.model.world import one_download, one_separator, two
+
+
+@CHECKED
+@given(steps=STORIES)
+def test_one_owner_at_a_time_keeps_every_promise(steps: list[Step]) -> None:
+    told(steps)
+
+
+@CHECKED
+@given(steps=STORIES)
+def test_two_who_take_themselves_for_the_owner_lose_nothing(steps: list[Step]) -> None:
+    told(steps, two)
+
+
+@CHECKED
+@given(steps=MANY_OWNERS)
+def test_nobody_starves_who_waits_for_a_turn(steps: list[Step]) -> None:
+    told(steps, one_download)
+
+
+@CHECKED
+@given(steps=MANY_CHUNKS)
+def test_nobody_starves_who_waits_for_a_slot(steps: list[Step]) -> None:
+    told(steps, one_separator)
