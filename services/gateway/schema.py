@@ -20,12 +20,15 @@ _SCHEMA: Final = """
 create table jobs (
     created integer not null,
     id text not null,
+    -- What is looked at while reading past many stands first.
+    owner text not null,
+    status text not null,
+    batch text,
+    -- What is searched.
+    text text not null,
     -- Number of its document and its snapshot; never given twice.
     n integer not null,
     revision integer not null,
-    status text not null,
-    owner text not null,
-    batch text,
     updated integer not null,
     held integer not null,
     progress real not null,
@@ -36,8 +39,6 @@ create table jobs (
     ran real,
     -- What it failed of.
     code text,
-    -- What is searched.
-    text text not null,
     primary key (created, id)
 ) without rowid;
 create unique index jobs_by_id on jobs (id);
@@ -92,6 +93,7 @@ pragma synchronous = off;
 pragma locking_mode = exclusive;
 pragma secure_delete = off;
 pragma cache_size = -16000;
+pragma mmap_size = 1073741824;
 """
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

@@ -98,7 +98,7 @@ class Search:
 
     def _holders(self, term: str) -> list[int] | None:
         """Documents that may have ``term`` in them; None if these are not few."""
-        if not self._are_few("unindexed"):
+        if not self._are_few("unindexed", few=FEW):
             return None
         if len(term) < _GROUP:
             found = self._db.execute(
@@ -114,7 +114,7 @@ class Search:
             return None
         return holders + [number for (number,) in self._db.execute("select n from unindexed")]
 
-    def _are_few(self, which: str, *values: str, few: int = FEW) -> bool:
+    def _are_few(self, which: str, *values: str | int, few: int) -> bool:
         sql = f"select count(*) from (select 1 from {which} limit {few + 1})"  # noqa: S608 - literals
         found: tuple[int] = self._db.execute(sql, values).fetchone()
         return found[0] <= few
