@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from tests.unit.cli.played import Gateway
 
 URL = "https://example.org/a.mp3"
-SOON = datetime.now(UTC) + timedelta(minutes=10)
+
+
+def soon() -> datetime:
+    """Ten minutes from now, as it is shown for half a minute."""
+    return datetime.now(UTC) + timedelta(minutes=10, seconds=20)
 
 
 def test_submit_says_all_terms_and_prints_the_id(gateway: Gateway) -> None:
@@ -125,10 +129,10 @@ def test_nobody_waits_for_ever(gateway: Gateway) -> None:
 
 
 def test_jobs_are_filtered_and_shown(gateway: Gateway) -> None:
-    waiting = job("j1", position=3, eta=SOON, metadata=Metadata(title="One", artist="Ann"))
+    waiting = job("j1", position=3, eta=soon(), metadata=Metadata(title="One", artist="Ann"))
     hindered = job("j2", position=4, waits_for=Problem.of(RetryableError(Code.STORAGE_LOW)))
     held = job("j3", held=True)
-    running = job("j4", Status.PROCESSING, phase=Phase.SEPARATION, progress=45.6, eta=SOON)
+    running = job("j4", Status.PROCESSING, phase=Phase.SEPARATION, progress=45.6, eta=soon())
     failed = job("j5", Status.FAILED, error=Problem.of(TerminalError(Code.SOURCE_LIVE)))
     gateway.on("GET", "/v1/jobs", says(JobPage([waiting, hindered, held, running, failed])))
     said = gateway.run(
@@ -271,7 +275,7 @@ def test_stats_are_shown(gateway: Gateway) -> None:
         last_hour=Flow(submitted=20, completed=15),
         failures={"source.live": 2, "internal": 5},
         run_seconds=Quantiles(p50=30.0, p90=100.0, p99=600.0, n=20),
-        pauses=[SitePause(site="youtube", until=SOON, code="source.refused")],
+        pauses=[SitePause(site="youtube", until=soon(), code="source.refused")],
     )
     gateway.on("GET", "/v1/stats", says(found))
     rows = [" ".join(line.split()) for line in gateway.run("stats").out.splitlines()]
