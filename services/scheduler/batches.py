@@ -18,7 +18,7 @@ from services.scheduler.batch import (
     words_of,
 )
 from services.scheduler.deciding import WRITES, LeaseLostError, LifeLimits
-from services.scheduler.decision import Changed, Circumstances, Repeated
+from services.scheduler.decision import Changed, Circumstances, Refusal, Repeated, Stale
 from shared.contracts.commands import SubmitBatch
 from shared.jetstream.store import ConflictError
 
@@ -83,11 +83,15 @@ class Batches:
 
     async def decide(self, message: BatchStimulus) -> BatchOutcome:
         """What came of ``message``; it is stored when this returns."""
+        anew = False
         for _ in range(WRITES):
             self._decider.must_act()
-            stored = await self._records.batch(message.job_id)
+            stored = await self._records.batch(message.job_id, anew=anew)
             at, room = self._circumstances(stored.batch, message)
             outcome = advance_batch(stored.batch, message, at, room)
+            if isinstance(outcome, (Stale, Refusal)) and not anew:
+                anew = True  # it must not be dropped for what a record is no more
+                continue
             if not isinstance(outcome, BatchChanged):
                 return outcome
             try:
@@ -108,7 +112,8 @@ class Batches:
         """
         if (reached := self._reached.pop(batch_id, None)) is not None:
             await self.decide(ErrandDone(batch_id, reached))
-        batch = (await self._records.batch(batch_id)).batch
+        # Anew: what this makes is not compared with the batch's record.
+        batch = (await self._records.batch(batch_id, anew=True)).batch
         if batch is None or batch.errand is None:
             return ()
         words: list[Word] = []

@@ -96,12 +96,15 @@ class Records:
             self.ledger.put(stored.job, stored.revision)
         return stored
 
-    async def batch(self, batch_id: str) -> StoredBatch:
-        """A batch's record; at revision 0 where there never was one."""
-        if batch_id in self._batches:
+    async def batch(self, batch_id: str, *, anew: bool = False) -> StoredBatch:
+        """A batch's record, ``anew`` from the bucket; at revision 0 where there never was one."""
+        if batch_id in self._batches and not anew:
             return StoredBatch(batch_id, *self._batches[batch_id])
-        stored = await self._store.load_batch(batch_id)
-        return stored or StoredBatch(batch_id, 0, None)
+        stored = await self._store.load_batch(batch_id) or StoredBatch(batch_id, 0, None)
+        self._batches.pop(batch_id, None)
+        if stored.batch is not None and _is_restless(stored.batch):
+            self._batches[batch_id] = (stored.revision, stored.batch)
+        return stored
 
     async def write(self, job: Job, revision: int) -> None:
         """Store a job; on ``ConflictError`` it is read anew the next time."""
@@ -157,5 +160,9 @@ class Records:
             self._archive.drop_batch(batch_id)
             return
         self._archive.put_batch(batch)
-        if batch.errand is not None or batch.status is BatchStatus.EXPANDING:
+        if _is_restless(batch):
             self._batches[batch_id] = (revision, batch)
+
+
+def _is_restless(batch: Batch) -> bool:
+    return batch.errand is not None or batch.status is BatchStatus.EXPANDING

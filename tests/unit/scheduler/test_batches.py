@@ -14,7 +14,7 @@ from services.scheduler.deciding import LeaseLostError
 from services.scheduler.decision import Dispatched
 from services.scheduler.dispatcher import QueueLimits
 from services.scheduler.retention import BATCH_SECONDS
-from shared.contracts.batch import batch_snapshot, entry_id
+from shared.contracts.batch import BatchStatus, batch_snapshot, entry_id
 from shared.contracts.commands import (
     AcceptedBatch,
     CancelBatch,
@@ -259,6 +259,24 @@ async def test_a_cancel_in_the_midst_of_submitting_ends_what_was_made_and_a_retr
     await realm.scheduler.receive(RETRY)
     await run_errands(realm)
     assert statuses(realm) == dict.fromkeys(range(2 * STRIDE + 5), Status.PENDING)
+
+
+async def test_an_errand_that_another_owner_has_changed_is_not_gone_on_with(
+    new_realm: NewRealm,
+) -> None:
+    realm = new_realm(batches.submitting())
+    await realm.scheduler.take_over()
+    realm.store.put(batches.live(batches.submitting(), CANCEL))
+    await run_errands(realm)
+    assert (batch_in(realm).status, statuses(realm)) == (BatchStatus.CANCELLED, {})
+
+
+async def test_a_fact_is_not_dropped_for_what_a_batch_is_no_more(new_realm: NewRealm) -> None:
+    realm = new_realm(batches.expanding())
+    await realm.scheduler.take_over()
+    realm.store.put(batches.live(batches.expanding(), CANCEL, RETRY))
+    await realm.scheduler.receive(batches.expanded(attempt=2))
+    assert len(batch_in(realm).entries) == 3
 
 
 async def test_conflicts_without_end_mean_that_there_is_another_owner(
