@@ -105,7 +105,7 @@ CATALOGUE: Final[Mapping[Code, Explanation]] = MappingProxyType(
         ),
         Code.REQUEST_FORBIDDEN: Explanation(
             "The request comes from where this server does not take requests from",
-            "Open the server under one of the names in STEMBUS_ALLOWED_HOSTS.",
+            "Use one of the names in STEMBUS_ALLOWED_HOSTS, and the proxy that says who you are.",
         ),
         Code.ROUTE_NOT_FOUND: Explanation(
             "There is nothing at this address",

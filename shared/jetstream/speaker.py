@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: The broker's code for "this subject has its one message already", and for a full stream.
 _STORE_FAILED: Final = 10077
+#: The broker's codes for a message that is not there any more: it was acknowledged meanwhile.
+_GONE: Final = frozenset({10037, 10043, 10057})
 
 
 class _Attempt(msgspec.Struct):
@@ -83,7 +85,7 @@ class JetStreamSpeaker:
             # Said already, or an earlier attempt whose worker has not acknowledged it yet; or
             # the stream is full, which the second try will show.
             if await self._ordered_attempt(subject_of(work)) < work.attempt:
-                await self._js.purge_stream(WORK, subject=subject_of(work))
+                await self._take_away(subject_of(work))
                 await self._publish(work)
 
     async def _ordered_attempt(self, subject: str) -> int:
@@ -96,5 +98,25 @@ class JetStreamSpeaker:
     async def _stop(self, order: StopOrder) -> None:
         with broker_errors():
             for waiting in waiting_work(order.job_id):
-                await self._js.purge_stream(WORK, subject=waiting)
+                await self._take_away(waiting)
             await self._nc.publish(subject_of(order), encode(order))
+
+    async def _take_away(self, subjects: str) -> None:
+        """Delete what lies on ``subjects``, message by message.
+
+        Not by a purge: one that is narrower than a durable's filter, and takes what the durable
+        handed out last, moves its ack floor past everything else that is out (nats-server
+        2.15.1), and what is not acknowledged then is never handed out again.
+        """
+        position = 1
+        while True:
+            try:
+                found = await self._js.get_msg(WORK, seq=position, subject=subjects, next=True)
+            except nats.js.errors.NotFoundError:
+                return
+            position = int(found.seq or position) + 1
+            try:
+                await self._js.delete_msg(WORK, position - 1)
+            except nats.js.errors.APIError as exc:
+                if exc.err_code not in _GONE:
+                    raise ConnectionError(str(exc)) from exc

@@ -31,6 +31,8 @@ _WRONG_SEQUENCE: Final = 10071
 #: Records a page of a scan, and seconds that may pass without one.
 _PAGE: Final = 500
 _PAGE_SECONDS: Final = 5.0
+#: The statuses that end a page: that was all, and there is none.
+_ENDS: Final = frozenset({"204", "404"})
 _DIRECT_GET: Final = f"$JS.API.DIRECT.GET.{JOBS}"
 #: A batch's key begins so; a job's is its id, which has no dot.
 BATCHES: Final = "batch."
@@ -80,7 +82,8 @@ class _Pages:
         self._inbox: str = nc.new_inbox()
         self._page: list[Msg] = []
         self._news = asyncio.Event()
-        self._whole = False
+        #: The status that ended the page; none yet: more comes.
+        self._status = ""
 
     async def __aenter__(self) -> Self:
         with broker_errors():
@@ -92,20 +95,22 @@ class _Pages:
 
     async def read(self, after: int) -> list[Msg]:
         """The next records after a revision; none at the end."""
-        self._page, self._whole = [], False
+        self._page, self._status = [], ""
         request = _BatchRequest(_PAGE, after + 1, f"{JOBS_SUBJECT}>")
         with broker_errors():
             await self._nc.publish(_DIRECT_GET, encode(request), reply=self._inbox)
-            while not self._whole:
+            while not self._status:
                 self._news.clear()
                 async with asyncio.timeout(_PAGE_SECONDS):
                     await self._news.wait()
+        if self._status not in _ENDS:
+            message = f"the bucket can't be read: status {self._status}"
+            raise ConnectionError(message)
         return self._page
 
     async def _on_message(self, message: Msg) -> None:
-        if "Status" in (message.headers or {}):
-            self._whole = True
-        else:
+        self._status = (message.headers or {}).get("Status", "")
+        if not self._status:
             self._page.append(message)
         self._news.set()
 

@@ -309,3 +309,9 @@ async def test_work_finds_the_record_that_it_was_ordered_for(store: JobStore) ->
     assert (await store.ordering(work), await store.ordering(reading)) == (pending(), submitted())
     await store.remove(JOB, revision)
     assert await store.ordering(work) is None
+
+
+async def test_a_bucket_that_is_gone_is_no_empty_one(store: JobStore, js: JetStreamContext) -> None:
+    await js.delete_stream(JOBS)
+    with pytest.raises(ConnectionError):
+        await records(store)
