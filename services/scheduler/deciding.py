@@ -25,6 +25,9 @@ from services.scheduler.decision import (
 from services.scheduler.progress import Speeds, expected
 from shared.contracts.commands import DeleteJob, SubmitJob
 from shared.contracts.facts import Finalized
+from shared.contracts.job import Status
+from shared.contracts.unit import UnitState
+from shared.contracts.work import WorkBase
 from shared.jetstream.store import ConflictError
 
 if TYPE_CHECKING:
@@ -151,6 +154,8 @@ class Decider:
     ) -> Outcome:
         match outcome:
             case Changed(job):
+                if conflicted and stored.job is not None:
+                    job = _with_what_stands(job, stored.job)
                 job = self._estimated(job)
                 await self._records.write(job, stored.revision)
                 self._remember(job, message)
@@ -172,3 +177,18 @@ class Decider:
     def _estimated(self, job: Job) -> Job:
         eta = expected(job, job.updated_at, job.progress, self.speeds(job))
         return job if eta == job.eta else replace(job, eta=eta)
+
+
+def _with_what_stands(job: Job, before: Job) -> Job:
+    """``job`` with the orders of ``before`` that stand: who wrote them may never have said them."""
+    if job.status is not Status.PROCESSING:
+        return job
+    kept = tuple(
+        word
+        for word in before.outbox
+        if isinstance(word, WorkBase)
+        and (unit := job.units.get(word.unit)) is not None
+        and (unit.state, unit.attempt) == (UnitState.ORDERED, word.attempt)
+        and word not in job.outbox
+    )
+    return replace(job, outbox=(*kept, *job.outbox))

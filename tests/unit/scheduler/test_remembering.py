@@ -7,26 +7,15 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from services.scheduler.core import advance
-from services.scheduler.decision import (
-    Dispatched,
-    Refusal,
-    Repeated,
-)
+from services.scheduler.decision import Dispatched, Refusal, Repeated
 from shared.contracts.commands import CancelJob, RetryJob
-from shared.contracts.job import HEARD_LIMIT, TIMELINE_LIMIT, Job, Phase, Status
-from shared.contracts.work import (
-    SeparateWork,
-    Stage,
-)
+from shared.contracts.job import HEARD_LIMIT, TIMELINE_LIMIT, Phase, Status
+from shared.contracts.work import Stage
 from tests.support import jobs
 from tests.support.jobs import JOB, LATER, NOW, TERMINAL, at, live
 
 CANCEL = CancelJob(job_id=JOB)
 RETRY = RetryJob(job_id=JOB)
-
-
-def chunk_orders(job: Job) -> list[tuple[str, int]]:
-    return [(word.unit, word.attempt) for word in job.outbox if isinstance(word, SeparateWork)]
 
 
 def test_a_command_that_comes_again_does_not_undo_what_came_after_it() -> None:

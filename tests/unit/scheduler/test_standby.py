@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from services.scheduler.decision import Dispatched
 from shared.contracts.commands import CancelJob, DeleteJob, RetryJob
 from shared.contracts.job import Status
-from shared.contracts.work import PrepareWork
+from shared.contracts.work import PrepareWork, Stage
 from tests.support import batches, jobs
 from tests.support.jobs import JOB
 
@@ -114,3 +114,17 @@ async def test_an_owner_with_a_stale_cache_refuses_nothing_that_can_be(
     await owner.scheduler.receive(CancelJob(job_id=JOB))
     await stale.scheduler.receive(RetryJob(job_id=JOB))
     assert stale.stored().status is Status.PENDING
+
+
+async def test_orders_that_somebody_else_wrote_and_may_not_have_said_are_said(
+    new_realm: NewRealm,
+) -> None:
+    slots = dict.fromkeys(Stage, 2)
+    dying = new_realm(jobs.separating(), slots=slots)
+    owner = new_realm(store=dying.store, slots=slots)
+    await dying.scheduler.take_over()
+    await owner.scheduler.take_over()
+    (never_said,) = await dying.scheduler.receive(jobs.separated(0))
+    words = await owner.scheduler.receive(jobs.separated(1))
+    assert list(words) == [never_said]
+    assert owner.stored().outbox == (never_said,)
