@@ -232,3 +232,17 @@ def errand_counts_too_far(patch: pytest.MonkeyPatch) -> None:
         return () if found and found[0].job_id == entry_id(batch.id, 2) else found
 
     patch.setattr(batches_module, "errand_on", errand_on)
+
+
+def old_records_are_trusted(patch: pytest.MonkeyPatch) -> None:
+    """A fact is dropped for what a record was once."""
+
+    async def is_outdated(*_: object) -> bool:
+        return False
+
+    patch.setattr(deciding.Decider, "_is_outdated", is_outdated)
+
+
+def what_others_wrote_is_not_said(patch: pytest.MonkeyPatch) -> None:
+    """Whoever writes over a dying owner's record does not say its orders."""
+    patch.setattr(deciding, "_with_what_stands", lambda job, _: job)

@@ -77,3 +77,10 @@ MANY_CHUNKS: Final = stories(
     ),
     120,
 )
+#: Owners die and are replaced while messages of one job are handled in any order.
+DYING: Final = stories(
+    (
+        *("submit", "take over", "take over", "deliver any", "deliver any", "think"),
+        *("take", "take", "done", "done", "all goes well", "crash in a message"),
+    ),
+)

@@ -9,10 +9,10 @@ from hypothesis import given
 
 from tests.model import faults
 from tests.model.faults import deciding_wrongly
-from tests.model.settings import FAULTY, MANY_CHUNKS, MANY_OWNERS, STORIES, with_more
+from tests.model.settings import DYING, FAULTY, MANY_CHUNKS, MANY_OWNERS, STORIES, with_more
 from tests.model.story import Step, Story
 from tests.model.watch import ViolationError
-from tests.model.world import World, one_download, one_separator, two
+from tests.model.world import World, one_download, one_separator, two, two_of_one_song
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +78,15 @@ FAULTS = {
     ),
     "a write is not compared": Fault(
         faults.no_compare_and_set, "became|comes twice|awaited|stuck|lost", STORIES, two
+    ),
+    "a fact is dropped for an old record": Fault(
+        faults.old_records_are_trusted, "stuck", with_more("take over", "retryable"), two
+    ),
+    "a dying owner's orders are lost": Fault(
+        faults.what_others_wrote_is_not_said,
+        "stuck",
+        DYING,
+        two_of_one_song,
     ),
     "what was released is forgotten": Fault(
         faults.released_and_forgotten, "stuck", with_more("hold", "release")

@@ -252,3 +252,8 @@ def one_download() -> World:
 def one_separator() -> World:
     """Slots are few, and songs are very short or very long."""
     return World(separators=1, chunks=(3, 40), songs=40)
+
+
+def two_of_one_song() -> World:
+    """Both have to do with the same job all the time."""
+    return World(double=True, separators=4, chunks=(40,), songs=1)
