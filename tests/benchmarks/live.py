@@ -13,7 +13,7 @@ import msgspec
 import nats
 
 from shared.contracts.codec import encode
-from shared.contracts.live import Activity, Beat, Tick
+from shared.contracts.live import BEAT_SECONDS, Activity, Beat, Tick
 from shared.contracts.subjects import subject_of
 from shared.contracts.work import UNIT_SOURCE, Stage
 from tests.benchmarks.audience import Audience
@@ -55,7 +55,6 @@ async def measure(folder: Path, scale: Scale, report: Report) -> None:
         new_session() as session,
         _worker(plane) as worker,
     ):
-        await worker.beat()
         audience = Audience(session, plane.url)
         worker.job = await audience.begun()
         # As a page does it: from the revision on that the list has shown.
@@ -65,7 +64,6 @@ async def measure(folder: Path, scale: Scale, report: Report) -> None:
         async with _clients(session, events, scale.clients) as delays:
             connected = resident_bytes(plane.pid(GATEWAY))
             for number in range(scale.ticks):
-                await worker.beat()
                 await worker.tick(number / scale.ticks, f"sent {perf_counter()}")
                 await asyncio.sleep(1 / TICKS_A_SECOND)
             await audience.cancel(worker.job)
@@ -75,7 +73,6 @@ async def measure(folder: Path, scale: Scale, report: Report) -> None:
         report.add("ticks that arrived", 100 * len(delays) / scale.clients / scale.ticks, "%")
         each = (connected - before) / scale.clients / 1024
         report.add("gateway's memory for each live client", each, "KiB", wanted="≤ 32")
-        await worker.beat()
         worker.job = await audience.begun()
         each = await _stalled(events, worker, plane, scale) / scale.clients / 1024
         report.add("gateway's memory for each that has stopped reading", each, "KiB", wanted="≤ 32")
@@ -89,7 +86,10 @@ class _Worker:
         self.job = ""
 
     async def beat(self) -> None:
-        await self._nc.publish(subject_of(_BEAT), encode(_BEAT))
+        """For ever: who is not heard of is taken for gone."""
+        while True:
+            await self._nc.publish(subject_of(_BEAT), encode(_BEAT))
+            await asyncio.sleep(BEAT_SECONDS)
 
     async def tick(self, fraction: float, note: str) -> None:
         tick = Tick(
@@ -107,9 +107,13 @@ class _Worker:
 @asynccontextmanager
 async def _worker(plane: Plane) -> AsyncIterator[_Worker]:
     nc = await nats.connect(plane.nats_url)
+    worker = _Worker(nc)
+    beating = asyncio.create_task(worker.beat())
     try:
-        yield _Worker(nc)
+        yield worker
     finally:
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
         await nc.close()
 
 
