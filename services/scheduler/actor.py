@@ -128,7 +128,13 @@ class Scheduler:
     async def receive(self, message: Message, *, deliveries: int = 1) -> Sequence[Word | Reply]:
         """Decide on a message, store what follows, return what is to be said."""
         del deliveries
-        self.stirred.set()
+        try:
+            return await self._received(message)
+        finally:
+            # Only now: whoever looks while it is being decided sees nothing new.
+            self.stirred.set()
+
+    async def _received(self, message: Message) -> Sequence[Word | Reply]:
         match message:
             case ErrandTurn(batch_id):
                 return await self._batches.turn(batch_id)

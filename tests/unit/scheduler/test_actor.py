@@ -238,3 +238,12 @@ async def test_the_submission_s_trace_is_what_later_messages_belong_to(realm: Re
     await realm.scheduler.receive(replace(jobs.submit(), traceparent="00-1-2-01"))
     assert realm.scheduler.trace_of(JOB) == {"traceparent": "00-1-2-01"}
     assert realm.scheduler.trace_of("another") == {}
+
+
+async def test_a_look_is_due_when_a_message_is_decided_and_not_while_it_is(realm: Realm) -> None:
+    stirred = realm.scheduler.stirred
+    stirred.clear()
+    seen: list[bool] = []
+    realm.store.before_write = lambda: seen.append(stirred.is_set())
+    await realm.scheduler.receive(jobs.submit())
+    assert (seen, stirred.is_set()) == ([False], True)
