@@ -5,6 +5,7 @@ What is at hand is a cache: every write is a compare-and-set, and a conflict mea
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from services.scheduler.ledger import Ledger
@@ -129,7 +130,10 @@ class Records:
     async def remove_batch(self, batch_id: str) -> None:
         """Remove a batch's record."""
         stored = await self.batch(batch_id)
-        if stored.batch is not None:
+        if stored.batch is None:
+            self._archive.drop_batch(batch_id)
+            return
+        with suppress(ConflictError):  # somebody has just changed it: it is not over
             marker = await self._store.remove_batch(batch_id, stored.revision)
             self._take_batch(batch_id, marker, None)
 
