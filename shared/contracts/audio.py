@@ -18,13 +18,30 @@ VOCALS: Final = "vocals"
 
 
 class AudioFormat(StrEnum):
-    """How stems are encoded; the value is also the file's extension."""
+    """How stems are encoded."""
 
     FLAC = "flac"
+    #: 24 bits; 16 bits; 32-bit float, which never clips.
     WAV = "wav"
+    WAV16 = "wav16"
+    WAV32F = "wav32f"
     MP3 = "mp3"
     OPUS = "opus"
     M4A = "m4a"
+
+    @property
+    def extension(self) -> str:
+        """The file's extension."""
+        return "wav" if self.value.startswith("wav") else self.value
+
+
+class Precision(StrEnum):
+    """How exactly a model is computed."""
+
+    #: float32 throughout: what demucs computes.
+    EXACT = "exact"
+    #: Half the bits where the hardware is faster with them (bfloat16, float16, TF32).
+    FAST = "fast"
 
 
 class Track(Struct, frozen=True, kw_only=True):
@@ -41,6 +58,8 @@ class Track(Struct, frozen=True, kw_only=True):
     original: str = ""
     #: Bytes of its blobs, as far as the one who stored them said.
     stored_bytes: int = 0
+    #: Extension of its cover picture in the blob store (``jpg``, ``png``); empty: it has none.
+    cover: str = ""
 
     @property
     def seconds(self) -> float:
@@ -63,11 +82,32 @@ class Metadata(Struct, frozen=True, kw_only=True):
     extractor: str | None = None
 
 
+class Pass(Struct, frozen=True, kw_only=True):
+    """One run over the track on a grid of windows; the passes of a plan are averaged.
+
+    Window i starts at frame ``start + i * stride`` and is ``segment`` frames long, or shorter
+    where the track ends.  A ``start`` before the track is a shift (``apply_model(shifts=…)``).
+    """
+
+    #: Which of the model's networks run, by their place in the bag.
+    members: tuple[int, ...]
+    #: Window length and window distance in frames.
+    segment: int
+    stride: int
+    #: 0, or up to half a second before the track begins.
+    start: int = 0
+
+    def windows(self, frames: int) -> int:
+        """Number of windows: one starts at each multiple of the stride before the track's end."""
+        return -(-(frames - self.start) // self.stride)
+
+
 class Plan(Struct, frozen=True, kw_only=True):
     """How one track is cut for one model: decided once by a separator, kept in the job.
 
-    Window i starts at frame ``i * stride`` and is ``segment`` frames long (the last ones are
-    cut off by the track's end).  Chunk n is windows ``n * windows_per_chunk`` up to the next.
+    Chunk n is, of every pass, the windows that start at frame ``n * chunk_frames`` up to the
+    next chunk's; what starts before the track belongs to chunk 0.  ``chunk_frames`` is no
+    shorter than any stride, so no chunk is empty.
     """
 
     model: str
@@ -79,21 +119,22 @@ class Plan(Struct, frozen=True, kw_only=True):
     computed: tuple[str, ...]
     #: The stems that the job delivers, in the order they are shown.
     stems: tuple[str, ...]
-    #: Track length, window length and window distance in frames.
+    #: Track length in frames.
     frames: int
-    segment: int
-    stride: int
-    windows_per_chunk: int
-
-    @property
-    def windows(self) -> int:
-        """Number of windows: one starts at each multiple of the stride inside the track."""
-        return -(-self.frames // self.stride)
+    passes: tuple[Pass, ...]
+    #: Distance between two chunks' starts.
+    chunk_frames: int
+    precision: Precision = Precision.EXACT
+    #: Shifts that are averaged: the number of passes of each network; 0: one, unshifted.
+    shifts: int = 0
 
     @property
     def chunks(self) -> int:
         """Number of chunks, the last of which may have fewer windows."""
-        return -(-self.windows // self.windows_per_chunk)
+        return 1 + max(
+            (one.start + (one.windows(self.frames) - 1) * one.stride) // self.chunk_frames
+            for one in self.passes
+        )
 
 
 class StemFile(Struct, frozen=True, kw_only=True):
@@ -103,6 +144,19 @@ class StemFile(Struct, frozen=True, kw_only=True):
     bytes: int
     #: Largest absolute sample before encoding, 1.0 being full scale.
     peak: float
+    #: Integrated loudness in LUFS (ITU-R BS.1770-4); None where there is nothing to be heard.
+    loudness: float | None = None
+    #: Largest level between samples, too, in dBTP (BS.1770-4 annex 2); None in silence.
+    true_peak: float | None = None
+
+
+class Remark(StrEnum):
+    """What a listener should know about a result."""
+
+    #: ``dsp`` finds a voice by its place in the stereo image, and this song has none: it is mono.
+    DSP_MONO = "dsp.mono"
+    #: ``dsp`` can't tell a voice in the middle from a band in the middle.
+    DSP_NARROW = "dsp.narrow"
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -117,3 +171,7 @@ class Result(Struct, frozen=True, kw_only=True):
     stems: tuple[StemFile, ...]
     #: The gain that was applied to every stem alike, so that none clips; 1.0 nearly always.
     gain: float = 1.0
+    precision: Precision = Precision.EXACT
+    #: Integrated loudness of the original in LUFS.
+    loudness: float | None = None
+    remarks: tuple[Remark, ...] = ()

@@ -97,6 +97,11 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     plan: Plan | None = None
     result: Result | None = None
     error: Problem | None = None
+    #: Another job of the same song with the same options that is being processed: this one waits
+    #: for what comes of it.
+    follows: str | None = None
+    #: Under whose id its temporary blobs lie: its own, or that of a job whose run it took over.
+    run: str = ""
     #: By unit name (see ``subjects``); only those that have been ordered at least once.
     units: dict[str, Unit] = field(default_factory=dict)
     #: Attempts up to this one have been swept away: new ones count on from here.
@@ -113,6 +118,11 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     outbox: tuple[Word, ...] = ()
     #: W3C trace context of the submission, so that one job is one trace even after a restart.
     traceparent: str | None = None
+
+    @property
+    def run_id(self) -> str:
+        """Whose folder under ``work/`` its chunks are in."""
+        return self.run or self.id
 
     @property
     def chunks_done(self) -> int:

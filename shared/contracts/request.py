@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from shared.contracts.audio import AudioFormat
+from shared.contracts.audio import AudioFormat, Precision
 
 
 class Source(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -17,6 +17,8 @@ class Source(Struct, frozen=True, kw_only=True, omit_defaults=True):
     url: str | None = None
     #: The id that ``POST /v1/uploads`` answered with.
     upload: str | None = None
+    #: Of an upload: SHA-256 of its bytes, as the gateway has counted them.
+    digest: str | None = None
 
 
 class Priority(StrEnum):
@@ -44,8 +46,9 @@ class Upload(Struct, frozen=True, kw_only=True):
 
     #: The name it had on the sender's machine; from outside: show it as text only.
     filename: str = ""
-    #: Length as received.
+    #: Length as received, and SHA-256 of the bytes.
     bytes: int = 0
+    digest: str | None = None
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -56,3 +59,9 @@ class Options(Struct, frozen=True, kw_only=True):
     #: Names of stems; none means all that the model makes.
     stems: tuple[str, ...] = ()
     format: AudioFormat = AudioFormat.FLAC
+    #: None leaves it to the separators' operator.
+    precision: Precision | None = None
+    #: Runs over the song, each shifted by up to half a second, that are averaged; 0: one, as it is.
+    shifts: int = 0
+    #: Whether what was made of the same song before may be taken.
+    reuse: bool = True

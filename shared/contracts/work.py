@@ -67,8 +67,10 @@ class PrepareWork(WorkBase, frozen=True, kw_only=True, tag="prepare"):
 
 
 class SeparateWork(WorkBase, frozen=True, kw_only=True, tag="separate"):
-    """Run the windows of one chunk and store their weighted sums."""
+    """Run the windows of one chunk and store what they add to the stems."""
 
+    #: Under whose id the chunks lie: ``work/<run>/…``.
+    run: str
     #: Which chunk, from 0; the unit is its decimal form.
     chunk: int
     track: Track
@@ -78,6 +80,7 @@ class SeparateWork(WorkBase, frozen=True, kw_only=True, tag="separate"):
 class FinalizeWork(WorkBase, frozen=True, kw_only=True, tag="finalize"):
     """Add the chunks up, undo the normalization, encode the stems, measure their peaks."""
 
+    run: str
     track: Track
     plan: Plan
     #: The accepted attempt of each chunk, in order: names the blobs to read.
@@ -88,8 +91,10 @@ class FinalizeWork(WorkBase, frozen=True, kw_only=True, tag="finalize"):
 
 
 class SweepWork(WorkBase, frozen=True, kw_only=True, tag="sweep"):
-    """The job has ended: remove everything temporary of it (``work/<job>/``).  No fact follows."""
+    """The job has ended: remove everything temporary of it (``work/<run>/``).  No fact follows."""
 
+    #: Empty: the job's own.
+    run: str = ""
     unit: str = UNIT_SWEEP
 
 
