@@ -252,6 +252,11 @@ def track_original_key(track: str, extension: str) -> str:
     return f"tracks/{token(track)}/original.{token(extension)}"
 
 
+def track_cover_key(track: str, extension: str) -> str:
+    """The cover picture of a track."""
+    return f"tracks/{token(track)}/cover.{token(extension)}"
+
+
 def track_record_key(track: str) -> str:
     """What is known of a track; written last, so where it is, the track is whole."""
     return f"tracks/{token(track)}/track.json"
@@ -262,9 +267,9 @@ def work_prefix(job: str) -> str:
     return f"work/{token(job)}/"
 
 
-def chunk_key(job: str, attempt: int, chunk: int) -> str:
-    """The weighted sums of one chunk."""
-    return f"work/{token(job)}/{attempt}/chunk-{chunk}"
+def chunk_key(run: str, attempt: int, chunk: int) -> str:
+    """What one chunk contributes to the stems."""
+    return f"work/{token(run)}/{attempt}/chunk-{chunk}"
 
 
 def result_prefix(result: str) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from services.separator.children import answer
-from services.separator.core import chunk_advance
 from services.separator.messages import (
     ChunkStored,
     DescribeModels,
@@ -36,6 +35,7 @@ from shared.contracts.work import (
     SweepWork,
 )
 from shared.errors import StembusError
+from shared.separation.windows import chunk_advance
 from shared.scratch import ENCODES, scratch_folder
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Separator:
             track=work.track,
             plan=work.plan,
             chunk=work.chunk,
-            key=chunk_key(work.job_id, work.attempt, work.chunk),
+            key=chunk_key(work.run, work.attempt, work.chunk),
         )
         stored = await self._last(engine, order, ChunkStored, report)
         elapsed = self._clock() - started
@@ -222,7 +222,7 @@ class Finalizer:
 
     async def _sweep(self, work: SweepWork) -> None:
         """Up to the attempt it names: a job that was retried since computes in later ones."""
-        prefix = work_prefix(work.job_id)
+        prefix = work_prefix(work.run or work.job_id)
         keys = [info.key async for info in self._blobs.under(prefix)]
         old = (key for key in keys if _attempt_of(key, prefix) <= work.attempt)
         await self._blobs.delete(list(old))
@@ -242,7 +242,7 @@ class Finalizer:
             track=work.track,
             plan=work.plan,
             chunk_keys=tuple(
-                chunk_key(work.job_id, attempt, chunk)
+                chunk_key(work.run, attempt, chunk)
                 for chunk, attempt in enumerate(work.attempts)
             ),
             format=work.format,

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from services.separator.core import result_id
 from services.separator.encoders import open_encoders
 from services.separator.gather import Gathering
 from services.separator.messages import (
@@ -28,6 +27,7 @@ from shared.child_main import serve
 from shared.contracts.audio import Result, StemFile
 from shared.contracts.codec import encode
 from shared.contracts.live import Activity
+from shared.separation.identity import result_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,8 +85,8 @@ class StemWriter:
         name = result_id(request.track, plan, request.format, request.metadata)
         files: list[StemFile] = []
         for index, stem in enumerate(plan.stems, start=1):
-            path = self._folder / f"{stem}.{request.format.value}"
-            self._blobs.put(stem_key(name, stem, request.format.value), path)
+            path = self._folder / f"{stem}.{request.format.extension}"
+            self._blobs.put(stem_key(name, stem, request.format.extension), path)
             peak = min(1.0, meters[stem].peak * gain)
             files.append(StemFile(name=stem, bytes=path.stat().st_size, peak=peak))
             tell(_ENCODED + (1 - _ENCODED) * index / len(plan.stems))
@@ -99,6 +99,7 @@ class StemWriter:
             frames=frames,
             stems=tuple(files),
             gain=gain,
+            precision=plan.precision,
         )
         report(StemsEncoded(result=result))
 

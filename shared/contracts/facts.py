@@ -69,6 +69,8 @@ class Failed(FactBase, frozen=True, kw_only=True, tag="failed"):
     #: Of a download: the extractor that took the address, or the host where that was none in
     #: particular.
     site: str | None = None
+    #: Of a finalization: the chunks whose blobs are gone or damaged; only they are made anew.
+    lost: tuple[int, ...] = ()
 
 
 JobFact = Downloaded | Prepared | Separated | Finalized | Failed
