@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import torch
 
-from services.separator.catalogue import Catalogue
 from services.separator.batchsize import SizeBook
+from services.separator.catalogue import Catalogue
 from services.separator.core import chunk_frames, offered_stems, passes_of, resolve_stems
 from services.separator.devices import choose_device, device_name
 from services.separator.messages import (
     ENGINE_VARIABLE,
     ChunkStored,
     DescribeModels,
-    EngineReport,
     EngineRequest,
     EngineSettings,
     ModelsDescribed,
