@@ -91,7 +91,7 @@ def finished(windows: ChunkWindows, ticket: Ticket) -> Separated:
     return Separated(ticket, windows, windows.sums())
 
 
-def separate(  # noqa: PLR0913 - what a chunk depends on
+def separate(
     model: LoadedModel,
     plan: Plan,
     audio: Audio,
@@ -109,7 +109,7 @@ def separate(  # noqa: PLR0913 - what a chunk depends on
     return finished(windows, ticket)
 
 
-def scattered(  # noqa: PLR0913 - likewise
+def scattered(
     model: LoadedModel,
     plan: Plan,
     audio: Audio,
