@@ -183,7 +183,7 @@ class Engine:
             windows.add(outcome.run, outcome.output)
             report(Progressed(activity=Activity.SEPARATING, fraction=done / len(windows.runs)))
         # Raises where it was called off: then not all windows have come.
-        report(Progressed(activity=Activity.STORING, fraction=1.0))
+        report(Progressed(activity=Activity.SEPARATING, fraction=1.0))
         self._blobs.put(request.key, pack_span(header_of(plan, chunk), windows.sums()))
         return ticket.device
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import OrderedDict
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -55,6 +55,9 @@ class Ticket:
         self.device = device
         self._kinds = [run.kind for run in runs]
         self._delivered = 0
+        #: Cleared while one of its windows is being computed.
+        self.rests = threading.Event()
+        self.rests.set()
         self._called_off = False
         self._outcomes: queue.SimpleQueue[Outcome | StembusError] = queue.SimpleQueue()
 
@@ -85,6 +88,8 @@ class Ticket:
             while True:
                 if called_off():
                     self.call_off()
+                    # What is being computed goes on until it is done, or the process is killed.
+                    self.rests.wait()
                     return
                 with suppress(queue.Empty):
                     outcome = self._outcomes.get(timeout=LOOK_SECONDS)
@@ -168,7 +173,8 @@ class Runner:
             for run in tickets[share.queue].next(share.windows)
         ]
         inputs = np.stack([run.given for _, run in chosen])
-        outputs = self._computed(member, inputs, kind, head.device)
+        with _at_work({ticket for ticket, _ in chosen}):
+            outputs = self._computed(member, inputs, kind, head.device)
         if outputs is None:
             self._no_room(head, member, size, len(inputs))
             return  # again, with less
@@ -250,3 +256,14 @@ class Runner:
         self._silences[run.kind, run.silence] = output.copy()
         while len(self._silences) > SILENCES:
             self._silences.popitem(last=False)
+
+
+@contextmanager
+def _at_work(tickets: set[Ticket]) -> Iterator[None]:
+    for ticket in tickets:
+        ticket.rests.clear()
+    try:
+        yield
+    finally:
+        for ticket in tickets:
+            ticket.rests.set()
