@@ -1,59 +1,39 @@
-"""Several requests in one child: side by side, called off, and what happens to one for another."""
+"""Several requests in one child: side by side, and what happens to one because of another."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shared.child import PATIENCE_SECONDS
 from shared.child_main import REQUESTS_WAITING
 from shared.child_reports import FRAMES_WAITING
 from shared.child_wire import FRAME_BYTES, HEADER, REQUEST
 from shared.errors import RetryableError
-from tests.support.children.asking import PATIENCE, Starter, ask, failure
+from tests.support.children.asking import (
+    PATIENCE,
+    Starter,
+    ask,
+    begun,
+    crash_of,
+    failure,
+    rest,
+    under_way,
+)
 from tests.support.children.obedient import Do, Said
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from shared.child import Child
-
-    Reports = AsyncGenerator[Said, None]
-
-
-async def begun(child: Child[Do, Said], request: Do, *, silence: float = PATIENCE) -> Reports:
-    """The reports on a request after its first: it is under way."""
-    reports = child.ask(request, silence=silence)
-    await anext(reports)
-    return reports
-
-
-async def rest(reports: Reports) -> list[str]:
-    return [said.text async for said in reports]
-
-
-async def crash_of(reports: Reports) -> str:
-    """What it fails with, in the end."""
-    with pytest.raises(RetryableError) as caught:
-        await asyncio.wait_for(rest(reports), PATIENCE)
-    return str(caught.value)
 
 
 async def talk(child: Child[Do, Said]) -> None:
     """Ask it without an end."""
     while True:
         await ask(child, "echo", "a", 1)
-
-
-async def under_way(child: Child[Do, Said], number: int) -> None:
-    """Wait until that many requests are."""
-    while len(child._reports) != number:  # noqa: ASYNC110 - nobody else wants to know
-        await asyncio.sleep(0)
 
 
 async def test_two_requests_go_on_side_by_side_and_each_hears_its_own(
@@ -97,106 +77,6 @@ async def test_large_reports_from_several_lanes_come_whole(start: Starter) -> No
     texts = [letter * (FRAME_BYTES // 4) for letter in "abcd"]
     heard = await asyncio.gather(*(ask(child, "echo", text, 20) for text in texts))
     assert heard == [[f"{text}{turn}" for turn in range(20)] for text in texts]
-
-
-@pytest.mark.parametrize("how", ["return", "report"])
-async def test_one_that_heeds_its_calling_off_leaves_the_child_alive(
-    start: Starter, how: str
-) -> None:
-    child = await start(patience=PATIENCE)
-    await (await begun(child, Do("heed", how))).aclose()
-    assert child.alive
-    assert len(child._reports) == 0
-    # The lane is free.
-    assert await ask(child, "echo", "a", 1) == ["a0"]
-
-
-@pytest.mark.parametrize("how", ["return", "report"])
-async def test_a_cancelled_task_calls_off_its_request_and_the_other_finishes(
-    start: Starter, tmp_path: Path, how: str
-) -> None:
-    child = await start(lanes=2, patience=PATIENCE)
-    other = await begun(child, Do("gate", "one"))
-    heard = asyncio.Event()
-
-    async def listen() -> None:
-        async with aclosing(child.ask(Do("heed", how), silence=PATIENCE)) as reports:
-            async for _ in reports:
-                heard.set()
-
-    listening = asyncio.create_task(listen())
-    await asyncio.wait_for(heard.wait(), PATIENCE)
-    listening.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await listening
-    assert await ask(child, "echo", "a", 1) == ["a0"]
-    (tmp_path / "one").touch()
-    assert await rest(other) == ["through one"]
-    assert child.alive
-
-
-async def test_one_called_off_before_it_begins_never_starts(start: Starter, tmp_path: Path) -> None:
-    child = await start(patience=PATIENCE)
-    first = await begun(child, Do("gate", "one"))
-    waiting = asyncio.create_task(ask(child, "touch", "started"))
-    await under_way(child, 2)
-    waiting.cancel()
-    # It is answered although the only lane is taken: nobody waits for the patience to end.
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(waiting, PATIENCE / 2)
-    (tmp_path / "one").touch()
-    assert await rest(first) == ["through one"]
-    assert await ask(child, "echo", "a", 1) == ["a0"]
-    assert not (tmp_path / "started").exists()
-
-
-async def test_a_stubborn_one_alone_is_killed(start: Starter) -> None:
-    child = await start(patience=PATIENCE_SECONDS)
-    silent = await begun(child, Do("silent"))
-    # A cancelled job stops within two seconds.
-    async with asyncio.timeout(2):
-        await silent.aclose()
-    assert not child.alive
-    said = await failure(child, "echo")
-    assert said == "worker.crashed: killed: another request was called off"
-
-
-async def test_a_stubborn_one_beside_another_is_left_and_its_reports_are_dropped(
-    start: Starter, tmp_path: Path
-) -> None:
-    child = await start(lanes=3, patience=0.1)
-    other = await begun(child, Do("gate", "one"))
-    await (await begun(child, Do("silent"))).aclose()
-    await (await begun(child, Do("gate", "two"))).aclose()
-    assert child.alive
-    (tmp_path / "two").touch()
-    (tmp_path / "one").touch()
-    assert await rest(other) == ["through one"]
-    assert await ask(child, "echo", "a", 2) == ["a0", "a1"]
-
-
-async def test_of_two_stubborn_ones_the_last_costs_the_child_its_life(start: Starter) -> None:
-    child = await start(lanes=2, patience=0.1)
-    first, second = await begun(child, Do("silent")), await begun(child, Do("busy"))
-    await asyncio.wait_for(asyncio.gather(first.aclose(), second.aclose()), PATIENCE)
-    assert not child.alive
-
-
-async def test_a_lane_that_an_abandoned_one_keeps_is_found_by_the_silence(start: Starter) -> None:
-    child = await start(lanes=2, patience=0.1)
-    other = await begun(child, Do("heed"))
-    await (await begun(child, Do("silent"))).aclose()
-    said = await failure(child, "echo", "a", 1, silence=0.2)
-    assert said == "worker.timed_out: it said nothing for 0 s"
-    assert (await crash_of(other)).startswith("worker.crashed")
-
-
-async def test_without_patience_one_that_is_left_ends_all(start: Starter) -> None:
-    child = await start(lanes=2)
-    left, other = await begun(child, Do("heed")), await begun(child, Do("silent"))
-    await left.aclose()
-    assert not child.alive
-    assert await crash_of(other) == "worker.crashed: killed: another request was called off"
 
 
 async def test_a_death_reaches_every_request(start: Starter) -> None:
@@ -317,19 +197,23 @@ async def test_more_requests_than_may_wait_are_refused(start: Starter, tmp_path:
 
 
 async def test_reports_that_nobody_takes_hold_the_child_up_until_they_are_left(
-    start: Starter,
+    start: Starter, tmp_path: Path
 ) -> None:
     child = await start(lanes=2, patience=PATIENCE)
     # More than the pipe and the stream's buffer take.
     slow = await begun(child, Do("echo", "x" * (FRAME_BYTES // 8), 10 * FRAMES_WAITING))
     (asked,) = child._reports._asked.values()
-    while asked.waiting < FRAMES_WAITING:  # noqa: ASYNC110 - nobody else wants to know
+    stream = child._reports._stream
+    while asked.waiting < FRAMES_WAITING or not stream._paused:  # type: ignore[attr-defined]  # noqa: ASYNC110 - a fact of asyncio's own
         await asyncio.sleep(0)
-    other = asyncio.create_task(ask(child, "echo", "a", 1))
-    await under_way(child, 2)
+    other = asyncio.create_task(ask(child, "touch", "done"))
+    while not (tmp_path / "done").exists():  # noqa: ASYNC110, ASYNC240 - another process does it
+        await asyncio.sleep(0)
+    # The other has done it and can't say so.
     assert asked.waiting == FRAMES_WAITING
+    assert not other.done()
     await slow.aclose()
-    assert await other == ["a0"]
+    assert await other == ["touched"]
     assert child.alive
 
 
