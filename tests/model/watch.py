@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from services.scheduler.batch import ErrandTurn
-from services.scheduler.decision import Due, Expired
+from services.scheduler.decision import Dispatched, Due, Expired
 from services.scheduler.dispatch import downloads, level
 from services.scheduler.grants import PATIENCE, tally
 from shared.contracts.batch import Batch, Errand
@@ -178,7 +178,9 @@ class Watch:
             must(out <= most, f"{out} chunks are out, {most} may")
 
     def _turns(self, before: Job | None, after: Job) -> None:
-        if before is not None and before.status is Status.PENDING and _is_out(after):
+        # A turn is taken, too, by one that finds what it wants there, or somebody at work on it.
+        turn = isinstance(self._world.cause, Dispatched)
+        if turn and before is not None and before.status is Status.PENDING:
             self._started(before)
         granted = sum(isinstance(word, SeparateWork) for word in after.outbox)
         if granted:
@@ -193,6 +195,8 @@ class Watch:
             for other in self._world.store.jobs()
             if other.status is Status.PENDING
             and other.held_at is None
+            and other.follows is None
+            and other.id != job.id
             and downloads(other)
             and level(other, now, self._world.ageing) <= reached
         } - {job.terms.owner}
@@ -219,10 +223,6 @@ class Watch:
 
     def _processing(self) -> list[Job]:
         return [job for job in self._world.store.jobs() if job.status is Status.PROCESSING]
-
-
-def _is_out(job: Job) -> bool:
-    return job.status is Status.PROCESSING
 
 
 def unsaid(owed: Iterable[tuple[str, tuple[object, ...]]]) -> list[object]:
