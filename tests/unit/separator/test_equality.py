@@ -12,12 +12,12 @@ from demucs.apply import apply_model
 from demucs.pretrained import get_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from services.separator.spans import SpanHeader, pack_span
 
 from services.separator.core import normalization, output_span, resolve_stems
 from services.separator.gather import Gathering
 from services.separator.inference import ChunkRun
 from services.separator.models import LoadedModel, Member, ModelShelf
-from services.separator.spans import SpanHeader, pack_span
 from shared.contracts.audio import FRAME_BYTES, Plan, Track
 from tests.support.audio import Audio, interleaved, noise, silence, song, stored_track, track_of
 

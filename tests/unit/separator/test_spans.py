@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from services.separator.spans import SpanHeader, pack_span, unpack_span
+
 from shared.errors import Code, TerminalError
 
 HEADER = SpanHeader(digest="d", sources=("vocals", "drums"), start=7, frames=5)
