@@ -150,7 +150,8 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def awaits(self, unit: str, attempt: int) -> bool | None:
         """Whether a fact of this attempt is awaited; None if it was ordered after this record."""
         found = self.units.get(unit)
-        known = found.attempt if found else self.attempt_floor
-        if found and (found.state, known) == (UnitState.ORDERED, attempt):
+        if found and (found.state, found.attempt) == (UnitState.ORDERED, attempt):
             return self.status is Status.PROCESSING
+        # A unit that it was left by another may have had more attempts here.
+        known = max(found.attempt if found else 0, self.attempt_floor)
         return False if self.status.terminal or known >= attempt else None

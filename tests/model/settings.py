@@ -77,6 +77,19 @@ MANY_CHUNKS: Final = stories(
     ),
     120,
 )
+_TWINS: Final = (
+    *("submit",) * 4,
+    *("cancel",) * 4,
+    *("deliver",) * 12,
+    *("think",) * 10,
+    *("take",) * 8,
+    *("done",) * 8,
+    *("retry", "delete", "hold", "release", "terminal", "lost", "late", "twice"),
+    *("take over", "crash in a message", "crash in thought", "all goes well"),
+)
+#: Jobs that want the same come, and are called off at whatever stage; or taken up again as well.
+TWINS: Final = stories(_TWINS, 140)
+TWINS_RETRIED: Final = stories((*_TWINS, *("retry",) * 8), 140)
 #: Owners die and are replaced while messages of one job are handled in any order.
 DYING: Final = stories(
     (

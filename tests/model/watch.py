@@ -15,6 +15,7 @@ from shared.contracts.facts import FactBase
 from shared.contracts.job import Job, Status
 from shared.contracts.unit import UnitState
 from shared.contracts.work import SeparateWork, StopOrder, SweepWork, WorkBase
+from tests.model.twins import Twins
 from tests.support.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Watch:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._twins = Twins(world)
         #: Words of the last write of each job that have not been said.
         self.owed: dict[str, tuple[object, ...]] = {}
         #: The highest attempt ever ordered, by job and unit.
@@ -82,6 +84,8 @@ class Watch:
         self._orders(before, after)
         self._owes(after)
         if not self._world.loose:
+            wrong = self._twins.written(before, after)
+            must(not wrong, "; ".join(wrong))
             self._bounds(before, after)
             self._turns(before, after)
 
@@ -115,7 +119,7 @@ class Watch:
         must(after.attempt_floor >= before.attempt_floor, "attempts begin lower")
         for name, unit in before.units.items():
             later = after.units.get(name)
-            known = later.attempt if later else after.attempt_floor
+            known = max(later.attempt if later else 0, after.attempt_floor)
             must(known >= unit.attempt, f"attempt {unit.attempt} of {name} became {known}")
         cause = self._world.cause
         if isinstance(cause, FactBase):
