@@ -25,6 +25,7 @@ from tests.model.watch import WatchedStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     import pytest
 
@@ -158,6 +159,18 @@ def everybody_for_himself(patch: pytest.MonkeyPatch) -> None:
 def followers_are_forgotten(patch: pytest.MonkeyPatch) -> None:
     """Nobody is told that its leader has ended."""
     patch.setattr(ledger.Ledger, "forsaken", lambda _: [])
+
+
+def others_begin_before_an_heir(patch: pytest.MonkeyPatch) -> None:
+    """While a run is being taken over, others of the same song are started."""
+    real = dispatcher.Dispatcher.decisions
+
+    def decisions(self: dispatcher.Dispatcher, now: datetime) -> list[Any]:
+        found = list[Any](real(self, now))
+        waits = any(isinstance(one, LeaderEnded) for one in found)
+        return [*found, *self._starts(now)] if waits else found
+
+    patch.setattr(dispatcher.Dispatcher, "decisions", decisions)
 
 
 def nothing_is_shared(patch: pytest.MonkeyPatch) -> None:

@@ -119,6 +119,9 @@ FAULTS = {
         TWINS_RETRIED,
         one_song,
     ),
+    "others begin before an heir": Fault(
+        faults.others_begin_before_an_heir, "begins before", TWINS, one_song
+    ),
     "equal jobs compute side by side": Fault(
         faults.everybody_for_himself, "compute the same", TWINS, one_song
     ),

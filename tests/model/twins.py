@@ -32,6 +32,7 @@ class Twins:
             *self._computed_again(after),
             *self._beside_one_another(after),
             *self._same_place(orders),
+            *self._heirs_first(before, after),
         ]
         self._finished |= {(after.run_id, chunk) for chunk in _done(after)}
         if after.status is Status.COMPLETED and after.result is not None:
@@ -76,6 +77,23 @@ class Twins:
         ]
         return [f"{after.id} and {both} compute the same"] if both else []
 
+    def _heirs_first(self, before: Job | None, after: Job) -> list[str]:
+        """Nobody begins with what another is about to go on with."""
+        waited = before is not None and before.status is Status.PENDING
+        if not waited or after.status is not Status.PROCESSING or _in_front(before):
+            return []
+        heirs = [
+            job.id
+            for job in self._world.store.jobs()
+            if job.status is Status.PENDING
+            and job.held_at is None
+            and job.follows is None
+            and job.chunks_done
+            and _in_front(job)
+            and wish_of(job) == wish_of(after)
+        ]
+        return [f"{after.id} begins before {heirs} go on"] if heirs and after.options.reuse else []
+
     def _same_place(self, orders: list[SeparateWork]) -> list[str]:
         """Two jobs never store under the same key."""
         wrong = []
@@ -85,6 +103,10 @@ class Twins:
                 wrong.append(f"attempt {one.attempt} of {place} comes twice")
             self._attempts[place] = one.attempt
         return wrong
+
+
+def _in_front(job: Job | None) -> bool:
+    return job is not None and job.front_at is not None
 
 
 def _orders(job: Job) -> list[SeparateWork]:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from services.scheduler.batch import ErrandTurn
-from services.scheduler.decision import Dispatched, Due, Expired
+from services.scheduler.decision import Dispatched, Due, Expired, LeaderEnded
 from services.scheduler.dispatch import downloads, level
 from services.scheduler.grants import PATIENCE, tally
 from shared.contracts.batch import Batch, Errand
@@ -14,7 +14,7 @@ from shared.contracts.commands import DeleteJob, RetryJob
 from shared.contracts.facts import FactBase
 from shared.contracts.job import Job, Status
 from shared.contracts.unit import UnitState
-from shared.contracts.work import SeparateWork, StopOrder, SweepWork, WorkBase
+from shared.contracts.work import UNIT_SWEEP_LEFT, SeparateWork, StopOrder, SweepWork, WorkBase
 from tests.model.twins import Twins
 from tests.support.memory import MemoryStore
 
@@ -158,10 +158,13 @@ class Watch:
 
     def _owes(self, after: Job) -> None:
         # What time brings about is not told again, so its stop may get lost: whoever works on
-        # such a job asks its record.
-        told_once = isinstance(self._world.cause, Due) and after.status.terminal
+        # such a job asks its record.  So may the sweep of what a follower was left and does not
+        # take over: it goes by its age.
+        told_once = isinstance(self._world.cause, Due | LeaderEnded) and after.status.terminal
         self.owed[after.id] = tuple(
-            word for word in after.outbox if not (told_once and isinstance(word, StopOrder))
+            word
+            for word in after.outbox
+            if not (told_once and (isinstance(word, StopOrder) or word.unit == UNIT_SWEEP_LEFT))
         )
 
     def _bounds(self, before: Job | None, after: Job) -> None:

@@ -16,6 +16,7 @@ from services.scheduler.rules.record import (
     swept,
     unclaimed,
     with_unit,
+    without_chunks,
 )
 from shared.contracts.job import Job, Phase, Status
 from shared.contracts.unit import Unit, UnitState
@@ -23,14 +24,16 @@ from shared.contracts.work import UNIT_SOURCE, UNIT_STEMS, SweepWork
 
 if TYPE_CHECKING:
     from services.scheduler.decision import Answered, LeaderEnded
-    from shared.contracts.work import Word
 
 
 def completed_like(job: Job, other: Job, at: Circumstances, note: str) -> Changed:
-    """``job``, which waits or is new, with what ``other`` has come to."""
-    words: list[Word] = list(unclaimed(job, at))
-    if _has_chunks(job):  # it had begun by itself once
-        words.append(SweepWork(job_id=job.id, attempt=attempts_of(job), run=job.run))
+    """``job``, which waits or is new, with what ``other`` has come to.
+
+    One that had begun by itself once sweeps first, and ends when it is told again: what the
+    scheduler tells itself is told once, and what an ended job has to say is not said after a crash.
+    """
+    if _has_chunks(job):
+        return _swept_first(job, at)
     same = replace(
         at_phase(job, Phase.FINALIZATION, at),
         track=other.track,
@@ -40,7 +43,14 @@ def completed_like(job: Job, other: Job, at: Circumstances, note: str) -> Change
         result=other.result,
         resumed_at=None,  # it has not run: how long it took says nothing
     )
-    return changed(ended(same, Status.COMPLETED, at), at, note, *words)
+    return changed(ended(same, Status.COMPLETED, at), at, note, *unclaimed(job, at))
+
+
+def _swept_first(job: Job, at: Circumstances) -> Changed:
+    sweep = SweepWork(job_id=job.id, attempt=attempts_of(job), run=job.run)
+    phase = Phase.SEPARATION if job.phase is Phase.FINALIZATION else job.phase
+    job = replace(without_chunks(job), phase=phase)
+    return changed(job, at, "its own chunks are not needed", sweep)
 
 
 def with_track_of(job: Job, other: Job, at: Circumstances) -> Job:

@@ -365,11 +365,25 @@ def test_what_completed_a_job_is_what_is_said_again() -> None:
     assert isinstance(advance(jobs.completed(), jobs.prepared(), at()), Stale)
 
 
-def test_one_that_had_begun_by_itself_sweeps_when_it_gets_what_it_wants() -> None:
-    job = live(jobs.retried(), TURN, others=Others(made=MADE))
-    (sweep,) = job.outbox
-    assert isinstance(sweep, SweepWork)
-    assert (sweep.run, sweep.attempt) == ("", 1)
+def test_one_that_had_begun_by_itself_sweeps_before_it_gets_what_it_wants() -> None:
+    """What an unfinished job has to say is said after a crash; what an ended one has, is not."""
+    finalizing = live(
+        jobs.finalizing(), jobs.failed(Stage.FINALIZE, "stems", problem=TERMINAL), RETRY
+    )
+    for begun, others in (
+        (jobs.retried(), Others(made=MADE)),
+        (finalizing, Others(made=MADE)),
+        (live(jobs.retried(), TURN, others=Others(leader=LEADER)), Others(leader=MADE)),
+    ):
+        told = ENDED if begun.follows else TURN
+        job = live(begun, told, others=others)
+        assert (job.status, job.phase, job.chunks_done) == (Status.PENDING, Phase.SEPARATION, 0)
+        (sweep,) = job.outbox
+        assert isinstance(sweep, SweepWork)
+        assert (sweep.run, sweep.attempt) == ("", 1)
+        job = live(job, told, others=others, now=LATER)
+        assert_the_same_came_of(job, MADE)
+        assert job.outbox == ()
 
 
 def test_a_job_made_anew_after_its_removal_computes_elsewhere() -> None:
