@@ -12,6 +12,7 @@ from tests.model.faults import deciding_wrongly
 from tests.model.settings import (
     DYING,
     FAULTY,
+    HEIRS,
     MANY_CHUNKS,
     MANY_OWNERS,
     STORIES,
@@ -120,7 +121,7 @@ FAULTS = {
         one_song,
     ),
     "others begin before an heir": Fault(
-        faults.others_begin_before_an_heir, "begins before", TWINS, one_song
+        faults.others_begin_before_an_heir, "begins before", HEIRS, one_song
     ),
     "equal jobs compute side by side": Fault(
         faults.everybody_for_himself, "compute the same", TWINS, one_song

@@ -261,7 +261,7 @@ def one_separator() -> World:
 
 def one_song() -> World:
     """Everybody wants the same."""
-    return World(chunks=(5,), songs=8, hosts=1)
+    return World(chunks=(12,), songs=14, hosts=1)
 
 
 def two_of_one_song() -> World:
