@@ -46,6 +46,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     starts_at: datetime | None
     #: Why it can't be started although it waits.
     waits_for: Problem | None
+    #: A job of the same song with the same options that is being processed: this one gets what
+    #: comes of it, and has no place in the queue.
+    follows: str | None
     started_at: datetime | None
     finished_at: datetime | None
     eta: datetime | None
@@ -72,7 +75,8 @@ def snapshot(job: Job) -> Snapshot:
             model=job.plan.model,
             stems=job.plan.stems,
             chunks=job.plan.chunks,
-            chunks_done=job.chunks_done,
+            # One that shares the result of another has computed none itself.
+            chunks_done=job.plan.chunks if job.result else job.chunks_done,
         )
     )
     return Snapshot(
@@ -94,6 +98,7 @@ def snapshot(job: Job) -> Snapshot:
         position=None,
         starts_at=None,
         waits_for=None,
+        follows=job.follows,
         started_at=job.started_at,
         finished_at=job.finished_at,
         eta=job.eta,

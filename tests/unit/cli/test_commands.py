@@ -30,6 +30,27 @@ def soon() -> datetime:
     return datetime.now(UTC) + timedelta(minutes=10, seconds=20)
 
 
+def test_submit_says_how_to_compute_and_whether_to_begin_afresh(gateway: Gateway) -> None:
+    gateway.on("POST", "/v1/jobs", says(job("j7"), 201))
+    said = gateway.run("submit", URL, "--precision", "fast", "--shifts", "2", "--fresh")
+    assert said.code == 0
+    (asked,) = gateway.asked
+    assert asked.json["options"] == {
+        "model": "auto",
+        "stems": [],
+        "format": "flac",
+        "precision": "fast",
+        "shifts": 2,
+        "reuse": False,
+    }
+
+
+@pytest.mark.parametrize("wrong", [("--shifts", "11"), ("--precision", "half")])
+def test_what_can_not_be_computed_is_wrong_usage(gateway: Gateway, wrong: tuple[str, str]) -> None:
+    assert gateway.run("submit", URL, *wrong).code == 2
+    assert gateway.asked == []
+
+
 def test_submit_says_all_terms_and_prints_the_id(gateway: Gateway) -> None:
     gateway.on("POST", "/v1/jobs", says(job("j7"), 201))
     said = gateway.run(
