@@ -99,7 +99,13 @@ class Engine:
                 print(f"the model {name} is left out: {exc}", flush=True)  # noqa: T201 - a child's log is its output
                 continue
             offers.append(
-                ModelOffer(name=name, sources=sources, ready=found.ready, origin=found.origin)
+                ModelOffer(
+                    name=name,
+                    sources=sources,
+                    ready=found.ready,
+                    origin=found.origin,
+                    digest=self._shelf.digest_of(found),
+                )
             )
         return tuple(offers)
 
