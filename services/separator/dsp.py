@@ -12,7 +12,7 @@ these says about a bin of an STFT is ``dsp_evidence``; how it is weighed is here
 3. What is left in the middle is weighed again.
 
 Where there is no side channel, steps 1 and 2 have nothing to go by; the weights for a narrow
-window lean on repetition, strokes and steadiness instead.  No randomness anywhere.
+window lean on repetition and strokes instead.  No randomness anywhere.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _HOP: Final = 1024
 #: Hz between which the voice mask rises from 0 to 1.
 _LOW_HZ: Final = (90.0, 160.0)
 #: Share of the side channel in the energy from which a window counts as wholly stereo.
-_WIDE: Final = 0.02
+_WIDE: Final = 0.001
 #: Spectra in time that a place is fitted over, and how sure the fit must be to count: the
 #: voice that it is fitted against is at least so much of the middle channel.
 _FIT: Final = 9
@@ -43,13 +43,12 @@ _FIT_DOUBT: Final = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """What each kind of evidence counts for; the order is that of ``dsp_evidence.Evidence``."""
+    """What each kind of evidence counts for; the order is that of ``dsp_evidence.gather``."""
 
     level: float = 0.0
     place: float = 0.0
     novelty: float = 0.0
     tone: float = 0.0
-    motion: float = 0.0
     #: Log odds of a voice before anything is known.
     prior: float = 0.0
 
@@ -64,7 +63,7 @@ class Balance:
 
     first: Weights = Weights(level=0.5, place=0.75, novelty=0.3, tone=0.35, prior=-2.0)
     wide: Weights = Weights(place=0.5, novelty=0.3, tone=0.55, prior=1.0)
-    narrow: Weights = Weights(novelty=0.33, tone=0.6, motion=0.2, prior=-0.75)
+    narrow: Weights = Weights(novelty=0.35, tone=0.6, prior=-0.8)
     #: Whether what is panned is taken out of the middle between the two.
     cancels: bool = True
 
@@ -89,10 +88,8 @@ class Dsp(nn.Module):
         self.segment = 12.0
         self.balance = balance or Balance()
         self.transform = Transform(_FFT, _HOP)
-        #: Strokes show in short spectra, steadiness in long ones (FitzGerald & Gainza, "Single
-        #: channel vocal separation using median filtering and factorisation", ISAST 2010).
+        #: Strokes show in short spectra.
         self.short = Transform(1024, 256)
-        self.long = Transform(16384, 4096)
         hertz = torch.arange(_FFT // 2 + 1) * (SAMPLE_RATE / _FFT)
         low, high = _LOW_HZ
         self.register_buffer("low_cut", ((hertz - low) / (high - low)).clamp(0.0, 1.0)[:, None])
@@ -110,7 +107,7 @@ class Dsp(nn.Module):
         wave = (mix[0] + mix[1]) / 2
         middle = self.transform(wave)
         side = self.transform((mix[0] - mix[1]) / 2)
-        evidence = gather(wave, middle, side, main=self.transform, short=self.short, long=self.long)
+        evidence = gather(wave, middle, side, main=self.transform, short=self.short)
         width = _width(middle, side)
         if self.balance.cancels:
             voice = middle * self._mask(evidence, _row(self.balance.first, width))

@@ -8,9 +8,7 @@
   "Music/voice separation using the similarity matrix", ISMIR 2012);
 - *tone*: what lasts, against what is a stroke: the median along time against that along
   frequency in short spectra (Fitzgerald, "Harmonic/percussive separation using median
-  filtering", DAFx 2010);
-- *motion*: the same in long spectra and the other way round.  A voice doesn't hold a pitch as
-  an instrument does, and smears there.
+  filtering", DAFx 2010).
 """
 
 from __future__ import annotations
@@ -42,27 +40,19 @@ _GATHERED: Final = 64
 
 
 def gather(
-    wave: Tensor,
-    middle: Tensor,
-    side: Tensor,
-    *,
-    main: Transform,
-    short: Transform,
-    long: Transform,
+    wave: Tensor, middle: Tensor, side: Tensor, *, main: Transform, short: Transform
 ) -> Tensor:
     """All of it: (kinds, bins, times), kinds as in the module's list.
 
     ``wave`` is the middle channel (frames,), ``middle`` and ``side`` are spectra of ``main``.
     """
     power, apart = middle.abs().square(), side.abs().square()
-    novelty = _novelty((power + apart).sqrt())
     return torch.stack(
         (
             _odds(smooth(power, _SMOOTH), smooth(apart, _SMOOTH)),
             _place(middle, side),
-            novelty,
-            _kept(wave, middle, main, short, lasting=True),
-            _kept(wave, middle, main, long, lasting=False),
+            _novelty((power + apart).sqrt()),
+            _tone(wave, middle, main, short),
         )
     )
 
@@ -107,14 +97,10 @@ def _novelty(magnitude: Tensor) -> Tensor:
     return _odds((magnitude - explained).square(), explained.square())
 
 
-def _kept(
-    wave: Tensor, middle: Tensor, main: Transform, other: Transform, *, lasting: bool
-) -> Tensor:
-    """What lasts (or what doesn't) in the ``other`` spectra, against the rest, in the main ones."""
-    spectra = other(wave)
+def _tone(wave: Tensor, middle: Tensor, main: Transform, short: Transform) -> Tensor:
+    """What lasts in the ``short`` spectra against what strikes, in the bins of the main ones."""
+    spectra = short(wave)
     magnitude = spectra.abs()
-    lasts, strikes = along_time(magnitude), along_frequency(magnitude, 1 if lasting else 2)
-    kept, lost = (lasts, strikes) if lasting else (strikes, lasts)
-    share = kept.square() / (kept.square() + lost.square() + TINY)
-    chosen = main(other.back(spectra * share, wave.shape[-1]))
-    return _odds(chosen.abs().square(), (middle - chosen).abs().square())
+    lasts, strikes = along_time(magnitude).square(), along_frequency(magnitude).square()
+    lasting = main(short.back(spectra * lasts / (lasts + strikes + TINY), wave.shape[-1]))
+    return _odds(lasting.abs().square(), (middle - lasting).abs().square())

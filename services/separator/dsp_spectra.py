@@ -61,14 +61,14 @@ def median(planes: Sequence[Tensor]) -> Tensor:
     return found[TAPS // 2]
 
 
-def along_time(magnitude: Tensor, apart: int = 1) -> Tensor:
-    """The median of nine neighbours in time, ``apart`` from each other; (bins, times) → same."""
+def along_time(magnitude: Tensor) -> Tensor:
+    """The median of nine neighbours in time; (bins, times) → same."""
     times = magnitude.shape[-1]
-    reach = TAPS // 2 * apart
+    reach = TAPS // 2
     padded = functional.pad(magnitude[None], (reach, reach), mode="replicate")[0]
-    return median([padded[:, step * apart : step * apart + times] for step in range(TAPS)])
+    return median([padded[:, step : step + times] for step in range(TAPS)])
 
 
-def along_frequency(magnitude: Tensor, apart: int = 1) -> Tensor:
+def along_frequency(magnitude: Tensor) -> Tensor:
     """Likewise of neighbours in frequency."""
-    return along_time(magnitude.T, apart).T
+    return along_time(magnitude.T).T
