@@ -35,16 +35,19 @@ from shared.contracts.work import (
     Word,
 )
 from shared.errors import Code
+from shared.jetstream.store import ConflictError
 from shared.separation.identity import result_id
 from shared.settings import SettingError
 from tests.support import jobs
 from tests.support.jobs import JOB, LATER, NOW, fact_of, live
+from tests.support.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.scheduler.actor import Own
     from shared.contracts.commands import Reply
+    from shared.jetstream.store import Stored
     from tests.support.realm import Realm
     from tests.unit.scheduler.conftest import NewRealm
 
@@ -296,6 +299,33 @@ async def test_a_cancelled_twin_does_not_cancel_the_other(new_realm: NewRealm, h
     assert (sweep.run, sweep.attempt >= 2) == ("leader", True)
     await obey(realm)
     assert realm.stored("b").status is Status.COMPLETED
+
+
+async def test_a_result_that_is_about_to_be_removed_is_not_given_away(
+    new_realm: NewRealm,
+) -> None:
+    """One who was the owner has read that nobody else has it, and writes only now."""
+    realm = await owner_of(new_realm, MADE)
+    late = await realm.store.load("made")
+    assert late is not None
+    await realm.scheduler.receive(twin("j"))
+    assert realm.stored("j").status is Status.COMPLETED
+    with pytest.raises(ConflictError):
+        await realm.store.remove("made", late.revision)
+    # And the other way round: it is removed while the next one is being decided on.
+    steps = []
+
+    async def load(job_id: str) -> Stored | None:
+        found = await MemoryStore.load(realm.store, job_id)
+        if job_id in {"made", "j"} and found and found.job:
+            steps.append(job_id)
+            await realm.store.remove(job_id, found.revision)
+        return found
+
+    realm.store.load = load  # type: ignore[method-assign] # somebody else is quick
+    await realm.scheduler.receive(twin("k"))
+    assert len(steps) == 2
+    assert realm.stored("k").status is Status.PENDING
 
 
 async def test_a_follower_that_ends_harms_nobody(new_realm: NewRealm) -> None:
