@@ -100,6 +100,8 @@ class Decider:
                 conflicted = True
                 continue
             try:
+                if isinstance(outcome, Changed) and (giver := giver_of(outcome.job, others)):
+                    await self._records.vouch(giver)
                 return await self._stored(outcome, stored, message, conflicted=conflicted)
             except ConflictError:
                 self._log.warning("somebody else wrote", job_id=message.job_id)
@@ -185,6 +187,14 @@ class Decider:
     def _estimated(self, job: Job) -> Job:
         eta = expected(job, job.updated_at, job.progress, self.speeds(job))
         return job if eta == job.eta else replace(job, eta=eta)
+
+
+def giver_of(job: Job, others: Others) -> Job | None:
+    """The job whose result ``job`` has been given, if it has."""
+    if job.status is not Status.COMPLETED:
+        return None
+    known = (others.made, others.leader)
+    return next((one for one in known if one and one.result and one.result == job.result), None)
 
 
 def _with_what_stands(job: Job, before: Job) -> Job:

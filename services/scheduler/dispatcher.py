@@ -81,10 +81,14 @@ class Dispatcher:
     def decisions(self, now: datetime) -> list[Due | LeaderEnded | Answered | Dispatched | Granted]:
         """What there is to be told to jobs now."""
         due = [Due(job_id) for job_id in self._ledger.due(now)]
-        if forsaken := [LeaderEnded(job_id) for job_id in self._ledger.forsaken()]:
-            # One of them may be about to go on with what is finished: nobody begins before it.
-            return [*due, *forsaken, *self._grants()]
-        return [*due, *self._answers(), *self._starts(now), *self._grants()]
+        told: list[LeaderEnded | Answered] = [
+            *(LeaderEnded(job_id) for job_id in self._ledger.forsaken()),
+            *self._answers(),
+        ]
+        # One of those who are told may be about to go on with what is finished, others need no
+        # turn any more: nobody begins before that is known.
+        starts = [] if told else self._starts(now)
+        return [*due, *told, *starts, *self._grants()]
 
     def window(self, job_id: str, message: Stimulus) -> int:
         """How many chunks of a job may be out, when ``message`` has taken effect."""

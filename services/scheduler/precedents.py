@@ -10,7 +10,7 @@ from services.scheduler.rules.sharing import leads
 from services.scheduler.wishes import source_key, still_right, wish_key, wish_of
 from shared.contracts.audio import Metadata
 from shared.contracts.commands import CancelJob, SubmitJob
-from shared.contracts.facts import Prepared
+from shared.contracts.facts import Failed, Prepared
 from shared.contracts.job import Job, Status
 from shared.separation.identity import result_id
 
@@ -62,7 +62,8 @@ class Precedents:
             metadata = job.metadata or Metadata()
             result = result_id(job.track, message.plan, job.options.format, metadata)
             made = await self._with_result(result)
-        return Others(made=made, heir=self._heir(job), unclaimed=self._unclaimed(job))
+        heir = self._heir(job) if isinstance(message, (CancelJob, Failed, Due)) else ""
+        return Others(made=made, heir=heir, unclaimed=self._unclaimed(job))
 
     async def _of_submission(self, command: SubmitJob, now: datetime) -> Others:
         run_at = command.terms.run_at

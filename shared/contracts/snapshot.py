@@ -48,7 +48,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     waits_for: Problem | None
     #: A job of the same song with the same options that is being processed: this one gets what
     #: comes of it, and has no place in the queue.
-    follows: str | None
+    follows: str | None = None
     started_at: datetime | None
     finished_at: datetime | None
     eta: datetime | None

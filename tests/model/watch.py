@@ -78,6 +78,8 @@ class Watch:
         if after is None:
             self._removed(before)
             return
+        if before == after:
+            return
         self._ends(before, after)
         if before is not None:
             self._goes_on(before, after)

@@ -267,7 +267,12 @@ def test_a_job_is_watched_until_it_has_ended(gateway: Gateway) -> None:
     gateway.on(
         "GET",
         "/v1/jobs/j1/events",
-        streams(("job", job(position=2)), ("queue", {"id": "j1", "position": 1}), ("new", {})),
+        streams(
+            ("job", job(position=2)),
+            ("queue", {"id": "j1", "position": 1}),
+            ("job", job(follows="j0")),
+            ("new", {}),
+        ),
         streams(("job", job(status=Status.CANCELLED))),
     )
     said = gateway.run("watch", "j1")
@@ -276,9 +281,10 @@ def test_a_job_is_watched_until_it_has_ended(gateway: Gateway) -> None:
     assert lines == [
         f"j1 pending 0.0 % place 2 {URL}",
         "j1 place 1",
+        f"j1 pending 0.0 % gets what comes of j0 {URL}",
         f"j1 cancelled 0.0 % {URL}",
     ]
-    assert gateway.requests("GET", "/v1/jobs/j1/events")[1].headers["Last-Event-ID"] == "3"
+    assert gateway.requests("GET", "/v1/jobs/j1/events")[1].headers["Last-Event-ID"] == "4"
 
 
 def test_a_job_that_is_removed_while_it_is_watched_ends_the_watch(gateway: Gateway) -> None:
