@@ -131,9 +131,13 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def chunks(self) -> int:
         """Number of chunks, the last of which may have fewer windows."""
+        # A song may be so short that all windows of its shifted passes start before it.
         return 1 + max(
-            (one.start + (one.windows(self.frames) - 1) * one.stride) // self.chunk_frames
-            for one in self.passes
+            0,
+            *(
+                (one.start + (one.windows(self.frames) - 1) * one.stride) // self.chunk_frames
+                for one in self.passes
+            ),
         )
 
 
