@@ -132,6 +132,10 @@ class Stack:
                 http_port = broker.free_port() if self.gateways else port
                 self.gateways.append(f"http://{LOCALHOST}:{http_port}")
                 own["STEMBUS_HTTP_PORT"] = str(http_port)
+            if service == "separator" and config.separators > 1:
+                # Each would take all cores for itself, and they would wait for each other.
+                threads = str(max(1, len(os.sched_getaffinity(0)) // config.separators))
+                own["STEMBUS_TORCH_THREADS"] = os.environ.get("STEMBUS_TORCH_THREADS", threads)
             # No console script between us and the service: signals reach it directly.
             command = [sys.executable, "-m", f"services.{service}"]
             self._services.append(self._supervised(name, command, self._environment() | own))

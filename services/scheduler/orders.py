@@ -100,6 +100,7 @@ def order(job: Job, name: str) -> Work:
         return FinalizeWork(
             job_id=job.id,
             attempt=attempt,
+            run=job.run_id,
             track=job.track,
             plan=job.plan,
             attempts=tuple(job.units[str(chunk)].attempt for chunk in range(job.plan.chunks)),
@@ -107,5 +108,11 @@ def order(job: Job, name: str) -> Work:
             metadata=job.metadata or Metadata(),
         )
     return SeparateWork(
-        job_id=job.id, unit=name, attempt=attempt, chunk=int(name), track=job.track, plan=job.plan
+        job_id=job.id,
+        unit=name,
+        attempt=attempt,
+        run=job.run_id,
+        chunk=int(name),
+        track=job.track,
+        plan=job.plan,
     )

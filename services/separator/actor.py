@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol
 
 from services.separator.children import answer
 from services.separator.messages import (
     ChunkStored,
     DescribeModels,
     EncodeStems,
-    EngineRequest,
     ModelsDescribed,
     PrepareTrack,
     SeparateChunk,
@@ -34,15 +34,15 @@ from shared.contracts.work import (
     Stage,
     SweepWork,
 )
-from shared.errors import StembusError
+from shared.errors import Code, RetryableError, StembusError
 from shared.separation.windows import chunk_advance
 from shared.scratch import ENCODES, scratch_folder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from datetime import datetime
 
-    from services.separator.children import Engines, Helper
+    from services.separator.children import Engine, Engines, Helper
     from shared.actor.worker import Report
     from shared.blobs import BlobInfo
     from shared.contracts.live import Activity, ModelOffer
@@ -52,7 +52,8 @@ if TYPE_CHECKING:
 #: Weight of the newest measurement in a model's speed.
 _NEWEST: Final = 0.3
 
-T = TypeVar("T")
+#: Deaths of an engine that a chunk survives: after them its failure is told.
+ENGINE_DEATHS: Final = 1
 
 
 def _unheard(activity: Activity, fraction: float | None = None, note: str = "") -> None:
@@ -110,27 +111,38 @@ class Separator:
         return self._offers
 
     async def perform(self, work: PrepareWork | SeparateWork, report: Report) -> Fact | None:
-        """Do the work in an engine; cancelling kills that engine, and the next work starts anew."""
-        async with self._engines.lend() as engine:
-            started = self._clock()
-            match work:
-                case PrepareWork():
-                    request = PrepareTrack(options=work.options, track=work.track)
-                    prepared = await self._last(engine, request, TrackPrepared, report)
-                    self._device = prepared.device
-                    return Prepared(
-                        job_id=work.job_id,
-                        stage=Stage.SEPARATE,
-                        unit=work.unit,
-                        attempt=work.attempt,
-                        elapsed=self._clock() - started,
-                        plan=prepared.plan,
-                    )
-                case SeparateWork():
+        """Do the work in an engine; one that is cancelled and does not leave is killed."""
+        started = self._clock()
+        match work:
+            case PrepareWork():
+                async with self._engines.lend() as engine:
+                    return await self._prepare(engine, work, report, started)
+            case SeparateWork():
+                for _ in range(ENGINE_DEATHS):
+                    async with self._engines.lend() as engine:
+                        with surviving_death(engine):
+                            return await self._separate(engine, work, report, started)
+                async with self._engines.lend() as engine:
                     return await self._separate(engine, work, report, started)
 
+    async def _prepare(
+        self, engine: Engine, work: PrepareWork, report: Report, started: float
+    ) -> Fact:
+        request = PrepareTrack(options=work.options, track=work.track)
+        prepared = await engine.answer(request, TrackPrepared, report, self._silence)
+        engine.has(prepared.plan.model)
+        self._device = prepared.device
+        return Prepared(
+            job_id=work.job_id,
+            stage=Stage.SEPARATE,
+            unit=work.unit,
+            attempt=work.attempt,
+            elapsed=self._clock() - started,
+            plan=prepared.plan,
+        )
+
     async def _separate(
-        self, engine: Helper, work: SeparateWork, report: Report, started: float
+        self, engine: Engine, work: SeparateWork, report: Report, started: float
     ) -> Fact:
         order = SeparateChunk(
             track=work.track,
@@ -138,7 +150,8 @@ class Separator:
             chunk=work.chunk,
             key=chunk_key(work.run, work.attempt, work.chunk),
         )
-        stored = await self._last(engine, order, ChunkStored, report)
+        stored = await engine.answer(order, ChunkStored, report, self._silence)
+        engine.has(work.plan.model)
         elapsed = self._clock() - started
         usual = stored.device != "cpu" or self._device == "cpu"
         self._measure(work.plan.model, chunk_advance(work.plan, work.chunk), elapsed)
@@ -156,7 +169,9 @@ class Separator:
     async def describe(self) -> None:
         """Learn from an engine which models there are; starts one if none runs."""
         async with self._engines.lend() as engine:
-            described = await self._last(engine, DescribeModels(), ModelsDescribed, _unheard)
+            described = await engine.answer(
+                DescribeModels(), ModelsDescribed, _unheard, self._silence
+            )
         self._offers, self._device = described.models, described.device
 
     async def watch_models(
@@ -182,10 +197,15 @@ class Separator:
         before = self._speeds.pop(model, speed)
         self._speeds[model] = before + _NEWEST * (speed - before)
 
-    async def _last(
-        self, engine: Helper, request: EngineRequest, kind: type[T], report: Report
-    ) -> T:
-        return await answer(engine, request, kind, report, self._silence)
+
+@contextmanager
+def surviving_death(engine: Engine) -> Iterator[None]:
+    """Go on after the engine's own death; an error that it lives to tell passes."""
+    try:
+        yield
+    except RetryableError as exc:
+        if exc.code is not Code.WORKER_CRASHED or engine.alive:
+            raise
 
 
 class Finalizer:

@@ -17,20 +17,40 @@ from services.separator.messages import (
     EngineRequest,
     EngineSettings,
     Progressed,
+    WarmedUp,
+    WarmUp,
 )
 from shared.child import Child, Limits
 from shared.contracts.codec import Decoder, encode
-from shared.errors import Code, RetryableError
+from shared.errors import Code, RetryableError, StembusError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Mapping,
+        Sequence,
+    )
 
+    from services.separator.layout import Seat
     from shared.actor.worker import Report
+    from shared.contracts.live import Activity
 
     Log = Callable[[str], None]
 
 ENGINE_MODULE: Final = "services.separator.engine"
 ENCODE_MODULE: Final = "services.separator.encode"
+#: Seconds that an engine gets to leave a chunk that nobody wants any more; one that is alone
+#: with it and takes longer is killed, for a job must stop within two seconds.
+CANCEL_SECONDS: Final = 1.0
+#: Models that an engine which is started again is warmed with.
+MODELS_REMEMBERED: Final = 2
+#: Seconds that loading them may take.
+WARM_SECONDS: Final = 120.0
+#: Where measured batch sizes are kept, below the scratch folder.
+SIZES_FILE: Final = "batch-sizes.json"
 
 T = TypeVar("T")
 
@@ -50,39 +70,116 @@ class Helper(Protocol):
 
 
 class Engines:
-    """The engine children, one for each slot: lent to one work at a time, kept warm between."""
+    """The engine children: lent out lane by lane, kept warm, started again when they die."""
 
-    def __init__(self, *, start: Callable[[], Awaitable[Helper]], slots: int) -> None:
+    def __init__(
+        self, *, start: Callable[[Seat], Awaitable[Helper]], seats: Sequence[Seat], log: Log
+    ) -> None:
         self._start = start
-        # Last in, first out: the engine that is warm is taken before one that sleeps.
-        self._idle: asyncio.LifoQueue[Helper | None] = asyncio.LifoQueue()
-        for _ in range(slots):
-            self._idle.put_nowait(None)
+        self._places = [_Place(seat) for seat in seats]
+        self._free = asyncio.Semaphore(self.lanes)
+        self._log = log
+        self._reviving: set[asyncio.Task[None]] = set()
+
+    @property
+    def lanes(self) -> int:
+        """Chunks that can be worked on at once."""
+        return sum(place.seat.lanes for place in self._places)
 
     @property
     def idle(self) -> bool:
-        """Whether one is free at the moment."""
-        return not self._idle.empty()
+        """Whether nothing is at work."""
+        return all(place.free == place.seat.lanes for place in self._places)
 
     @asynccontextmanager
-    async def lend(self) -> AsyncIterator[Helper]:
-        """A living engine; whatever happens to it meanwhile, its slot becomes free again."""
-        engine = await self._idle.get()
-        try:
-            if engine is None or not engine.alive:
-                engine = None
-                engine = await self._start()
-            yield engine
-        finally:
-            self._idle.put_nowait(engine)
+    async def lend(self) -> AsyncIterator[Engine]:
+        """A lane of a living engine; whatever happens to it meanwhile, the lane is free again.
+
+        Of several the one with the most free lanes, a warm one before one that sleeps.
+        """
+        async with self._free:
+            place = max(self._places, key=lambda one: (one.free, one.helper is not None))
+            place.free -= 1
+            try:
+                yield Engine(await self._living(place), place.models)
+            finally:
+                place.free += 1
+                if place.helper is not None and not place.helper.alive:
+                    self._revive(place)
 
     async def close(self) -> None:
-        """End every idle engine: for an orderly stop, after the works have ended."""
-        for _ in range(self._idle.qsize()):
-            engine = self._idle.get_nowait()
-            if engine is not None:
-                await engine.kill()
-            self._idle.put_nowait(None)
+        """End every engine: for an orderly stop, after the works have ended."""
+        for task in self._reviving:
+            task.cancel()
+        await asyncio.gather(*self._reviving, return_exceptions=True)
+        for place in self._places:
+            if place.helper is not None:
+                await place.helper.kill()
+                place.helper = None
+
+    async def _living(self, place: _Place) -> Helper:
+        async with place.starting:
+            if place.helper is None or not place.helper.alive:
+                place.helper = None
+                place.helper = await self._start(place.seat)
+            return place.helper
+
+    def _revive(self, place: _Place) -> None:
+        """Start a dead engine again, with the models that it had, before it is needed."""
+        task = asyncio.create_task(self._warm(place))
+        self._reviving.add(task)
+        task.add_done_callback(self._reviving.discard)
+
+    async def _warm(self, place: _Place) -> None:
+        try:
+            helper = await self._living(place)
+            if place.models:
+                request = WarmUp(models=tuple(place.models))
+                await answer(helper, request, WarmedUp, _unheard, WARM_SECONDS)
+        except StembusError as exc:
+            self._log(f"an engine could not be warmed: {exc}")
+
+
+class _Place:
+    """Where an engine sits, whether it lives or not."""
+
+    def __init__(self, seat: Seat) -> None:
+        self.seat = seat
+        self.free = seat.lanes
+        self.helper: Helper | None = None
+        self.starting = asyncio.Lock()
+        #: The models that it was asked for last.
+        self.models: list[str] = []
+
+
+class Engine:
+    """A lane of an engine, as long as it is lent."""
+
+    def __init__(self, helper: Helper, models: list[str]) -> None:
+        self._helper = helper
+        self._models = models
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take a request."""
+        return self._helper.alive
+
+    async def answer(
+        self, request: EngineRequest, kind: type[T], report: Report, silence: float
+    ) -> T:
+        """See ``answer``."""
+        return await answer(self._helper, request, kind, report, silence)
+
+    def has(self, model: str) -> None:
+        """It has this model in memory now: it gets it again when it is started anew."""
+        if model in self._models:
+            self._models.remove(model)
+        self._models.append(model)
+        del self._models[:-MODELS_REMEMBERED]
+
+
+def _unheard(activity: Activity, fraction: float | None = None, note: str = "") -> None:
+    """A report that nobody waits for."""
 
 
 async def answer(
@@ -105,36 +202,45 @@ async def answer(
     return found
 
 
-def engine_settings(config: SeparatorConfig, environ: Mapping[str, str]) -> EngineSettings:
-    """What an engine is told."""
+def engine_settings(
+    config: SeparatorConfig, environ: Mapping[str, str], seat: Seat
+) -> EngineSettings:
+    """What the engine of a seat is told."""
     return EngineSettings(
         blobs_url=config.blobs_url,
         models_dir=config.models_dir and str(Path(config.models_dir).expanduser().resolve()),
         hub_cache=str(hub_cache(environ)),
         torch_hub=str(torch_hub(environ)),
         fetch_weights=config.fetch_weights and environ.get("HF_HUB_OFFLINE", "0") in {"", "0"},
-        device=config.device,
-        torch_threads=config.torch_threads,
+        device=seat.device,
+        number=seat.number,
+        lanes=seat.lanes,
+        torch_threads=seat.threads,
         batch_windows=config.batch_windows,
         windows_per_chunk=config.windows_per_chunk,
-        models_kept=config.models_kept,
+        models_memory_bytes=config.models_memory_bytes,
+        precision=config.precision,
+        sizes_path=str((Path(config.scratch_dir) / SIZES_FILE).resolve()),
     )
 
 
 def engine_starter(
     config: SeparatorConfig, environ: Mapping[str, str], log: Log
-) -> Callable[[], Awaitable[Child[EngineRequest, EngineReport]]]:
-    """A function that starts an engine child; ``log`` gets the lines that it prints."""
-    environment = {
-        **child_environment(environ),
-        ENGINE_VARIABLE: encode(engine_settings(config, environ)).decode(),
-        # hub downloads over plain HTTP: one progress bar for each file, and no second cache.
-        "HF_HUB_DISABLE_XET": "1",
-    }
+) -> Callable[[Seat], Awaitable[Child[EngineRequest, EngineReport]]]:
+    """A function that starts the engine of a seat; ``log`` gets the lines that it prints."""
     folder = Path(config.scratch_dir) / "separator"
     reports: Decoder[EngineReport] = Decoder(EngineReport)
 
-    async def start() -> Child[EngineRequest, EngineReport]:
+    async def start(seat: Seat) -> Child[EngineRequest, EngineReport]:
+        settings = engine_settings(config, environ, seat)
+        environment = {
+            **child_environment(environ),
+            ENGINE_VARIABLE: encode(settings).decode(),
+            # hub downloads over plain HTTP: one progress bar for each file, and no second cache.
+            "HF_HUB_DISABLE_XET": "1",
+            # numpy adds and multiplies only; its threads would wait beside torch's.
+            "OPENBLAS_NUM_THREADS": "1",
+        }
         try:
             folder.mkdir(parents=True, exist_ok=True)
             return await Child.start(
@@ -144,6 +250,7 @@ def engine_starter(
                 on_line=log,
                 limits=Limits(memory_bytes=config.engine_memory_bytes),
                 environment=environment,
+                patience=CANCEL_SECONDS,
             )
         except OSError as exc:
             raise RetryableError(Code.WORKER_CRASHED, f"no engine can be started: {exc}") from exc

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from shared.contracts.audio import Precision
 from shared.settings import ServiceConfig
 
 if TYPE_CHECKING:
@@ -27,18 +28,26 @@ class SeparatorConfig(ServiceConfig, frozen=True, kw_only=True):
     models_dir: str = ""
     #: Whether published weights may be fetched from the network.
     fetch_weights: bool = True
-    #: Torch device: cpu, cuda, cuda:1, mps; empty takes the best one there is.
-    device: str = ""
-    #: Threads for torch on a CPU; 0 leaves torch's own choice (one for each core).
+    #: Torch device: cpu, cuda, cuda:1, mps, or several (``cuda:0,cuda:1``), each with an engine
+    #: process of its own; empty takes every GPU there is, else the best device.
+    device: tuple[str, ...] = ()
+    #: Threads for torch on a CPU; 0 shares the cores out among the engines.
     torch_threads: int = 0
-    #: Most windows that a model is given at once; 0 chooses 1 on a CPU, 8 elsewhere.
+    #: Most windows that a model is given at once; 0 measures it on each GPU, and is 1 on a CPU,
+    #: which gains nothing from more.
     batch_windows: int = 0
-    #: Most windows in a chunk, the unit of retry: 8 of htdemucs are 47 seconds of audio.
-    windows_per_chunk: int = 8
-    #: Models that one engine keeps in memory.
-    models_kept: int = 2
-    #: Chunks that are separated at once, each in an engine process of its own.
-    separate_slots: int = 1
+    #: Most windows in a chunk, the unit of retry and of what can be heard early: 4 of htdemucs
+    #: are 23 seconds of audio.
+    windows_per_chunk: int = 4
+    #: Bytes of models that one engine keeps in memory; the one at work is always kept.  htdemucs
+    #: takes 170 MB, htdemucs_ft four times that.
+    models_memory_bytes: int = 2 << 30
+    #: What is computed with where a client leaves it open: exact, fast; empty: exact on a CPU,
+    #: fast on a GPU.
+    precision: Precision | None = None
+    #: Chunks that are separated at once; 0: one on a CPU, four on each GPU, so that it always has
+    #: enough windows for a batch.  On a CPU each has an engine process of its own.
+    separate_slots: int = 0
     #: Tracks that are finalized at once.
     finalize_slots: int = 1
     #: Bytes of private memory of an engine; 0 sets no limit (right for a GPU).

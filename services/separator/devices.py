@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -15,13 +16,27 @@ CPU: Final = torch.device("cpu")
 _NO_ROOM: Final = ("can't allocate memory", "out of memory", "alloc_failed")
 
 
-def choose_device(wanted: str) -> torch.device:
-    """``wanted``, or the best device there is."""
+def choose_device(wanted: str, number: int = 0) -> torch.device:
+    """``wanted``, or the best device there is; of several GPUs that with this number."""
     if wanted:
         return torch.device(wanted)
     if torch.cuda.is_available():
-        return torch.device("cuda")
+        return torch.device("cuda", number % torch.cuda.device_count())
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """What it is called, so that what was measured on one is not taken for another."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def free_cache() -> None:
+    """Give back to the device what torch keeps for later; others may need it."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 def out_of_memory(exc: RuntimeError) -> bool:

@@ -14,15 +14,9 @@ import msgspec
 import torch
 
 from services.separator.catalogue import Catalogue
-from services.separator.core import (
-    chunk_advance,
-    offered_stems,
-    output_span,
-    resolve_stems,
-    windows_for_chunk,
-)
-from services.separator.devices import choose_device
-from services.separator.inference import ChunkRun
+from services.separator.batchsize import SizeBook
+from services.separator.core import chunk_frames, offered_stems, passes_of, resolve_stems
+from services.separator.devices import choose_device, device_name
 from services.separator.messages import (
     ENGINE_VARIABLE,
     ChunkStored,
@@ -35,26 +29,32 @@ from services.separator.messages import (
     Progressed,
     SeparateChunk,
     TrackPrepared,
+    WarmedUp,
+    WarmUp,
 )
 from services.separator.models import LoadedModel, ModelShelf
-from services.separator.spans import SpanHeader, pack_span
+from services.separator.precision import resolve
+from services.separator.runner import Runner, Ticket
 from services.separator.weights import Weights
+from services.separator.windows import ChunkWindows
 from shared.blobs import BlockingBlobs, open_store, track_audio_key
 from shared.child_main import serve
-from shared.contracts.audio import FRAME_BYTES, Plan
+from shared.contracts.audio import FRAME_BYTES, Plan, Precision
 from shared.contracts.live import Activity, ModelOffer
-from shared.contracts.models import AUTO, AUTO_CANDIDATES
+from shared.contracts.models import AUTO, AUTO_CANDIDATES, DSP
 from shared.contracts.request import Options
 from shared.errors import Code, RetryableError, StembusError, TerminalError
+from shared.separation.spans import header_of, pack_span
+from shared.separation.windows import chunk_advance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from shared.child_main import Reporter
 
-    Report = Callable[[EngineReport], None]
+    Report = Reporter
 
 
 class Engine:
-    """Answers the service's requests, one at a time."""
+    """Answers the service's requests, in as many threads as it has lanes."""
 
     def __init__(
         self,
@@ -63,6 +63,7 @@ class Engine:
         weights: Weights,
         shelf: ModelShelf,
         blobs: BlockingBlobs,
+        runner: Runner,
         device: torch.device,
         settings: EngineSettings,
     ) -> None:
@@ -71,8 +72,8 @@ class Engine:
         self._shelf = shelf
         self._blobs = blobs
         self._device = device
+        self._runner = runner
         self._settings = settings
-        self._batch_windows = settings.batch_windows
 
     def handle(self, request: EngineRequest, report: Report) -> None:
         """Do what ``request`` asks and report it."""
@@ -81,6 +82,8 @@ class Engine:
                 report(ModelsDescribed(models=self._describe(), device=str(self._device)))
             case PrepareTrack():
                 report(TrackPrepared(plan=self._prepare(request, report), device=str(self._device)))
+            case WarmUp():
+                report(WarmedUp(models=self._warm(request, report)))
             case SeparateChunk():
                 device = self._separate(request, report)
                 seconds = chunk_advance(request.plan, request.chunk)
@@ -105,7 +108,9 @@ class Engine:
         if request.track.frames < 1:
             raise TerminalError(Code.SOURCE_EMPTY, request.track.id)
         model = self._shelf.get(self._choose(request.options), report)
-        stems, computed = resolve_stems(request.options.stems, model.sources, model.name)
+        options = request.options
+        stems, computed = resolve_stems(options.stems, model.sources, model.name)
+        passes = passes_of(model.segments, model.needed(computed), options.shifts)
         return Plan(
             model=model.name,
             digest=model.digest,
@@ -113,10 +118,24 @@ class Engine:
             computed=computed,
             stems=stems,
             frames=request.track.frames,
-            segment=model.segment,
-            stride=model.stride,
-            windows_per_chunk=windows_for_chunk(model.stride, self._settings.windows_per_chunk),
+            passes=passes,
+            chunk_frames=chunk_frames(passes, self._settings.windows_per_chunk),
+            precision=self._precision(options, model.name),
+            shifts=options.shifts,
         )
+
+    def _precision(self, options: Options, model: str) -> Precision:
+        if model == DSP:  # what its masks decide by does not bear rounding
+            return Precision.EXACT
+        return resolve(options.precision, self._settings.precision, self._device)
+
+    def _warm(self, request: WarmUp, report: Report) -> tuple[str, ...]:
+        for name in request.models:
+            try:
+                self._shelf.get(name, report)
+            except StembusError as exc:
+                print(f"{name} is not loaded: {exc}", flush=True)  # noqa: T201 - a child's log is its output
+        return self._shelf.names
 
     def _choose(self, options: Options) -> str:
         """The model's name; ``auto`` is the first with the stems whose weights can be had."""
@@ -143,44 +162,41 @@ class Engine:
         raise TerminalError(Code.MODEL_NO_SUCH_STEM, detail)
 
     def _separate(self, request: SeparateChunk, report: Report) -> torch.device:
-        """Store the chunk's sums; where they were computed, at the end at least."""
+        """Store what the chunk contributes; where it was computed, at the end at least."""
         plan, chunk = request.plan, request.chunk
         model = self._shelf.get(plan.model, report)
         _same_model(model, plan)
         key = track_audio_key(request.track.id)
-        # A chunk that ran out of memory has taught this engine its batch size.
-        run = ChunkRun(
+        report(Progressed(activity=Activity.SEPARATING, fraction=0.0))
+        windows = ChunkWindows(
             model=model,
             plan=plan,
             track=request.track,
-            device=self._device,
-            batch=self._batch_windows,
+            chunk=chunk,
+            read=lambda start, end: self._blobs.get_range(
+                key, start * FRAME_BYTES, end * FRAME_BYTES
+            ),
         )
-        report(Progressed(activity=Activity.SEPARATING, fraction=0.0))
-        sums = run.weighted_sums(
-            chunk,
-            lambda start, end: self._blobs.get_range(key, start * FRAME_BYTES, end * FRAME_BYTES),
-            lambda done: report(Progressed(activity=Activity.SEPARATING, fraction=done)),
-        )
-        self._batch_windows = run.batch_windows
-        span = output_span(plan, chunk)
-        header = SpanHeader(
-            digest=plan.digest, sources=plan.computed, start=span.start, frames=span.frames
-        )
-        self._blobs.put(request.key, pack_span(header, sums))
-        return run.device
+        ticket = Ticket(model, windows.runs, self._device)
+        self._runner.submit(ticket)
+        outcomes = ticket.outcomes(report.called_off.is_set)
+        for done, outcome in enumerate(outcomes, start=1):
+            windows.add(outcome.run, outcome.output)
+            report(Progressed(activity=Activity.SEPARATING, fraction=done / len(windows.runs)))
+        report.check()
+        self._blobs.put(request.key, pack_span(header_of(plan, chunk), windows.sums()))
+        return ticket.device
 
 
 def _same_model(model: LoadedModel, plan: Plan) -> None:
-    ours = (model.digest, model.sources, model.segment, model.stride)
-    if ours != (plan.digest, plan.sources, plan.segment, plan.stride):
+    if (model.digest, model.sources) != (plan.digest, plan.sources):
         detail = f"{plan.model} is {model.digest[:8]} here and was {plan.digest[:8]} in the plan"
         raise RetryableError(Code.MODEL_CHANGED, detail)
 
 
-def build_engine(settings: EngineSettings) -> Engine:
-    """The engine with everything it needs."""
-    device = choose_device(settings.device)
+def build_engine(settings: EngineSettings) -> tuple[Engine, Runner]:
+    """The engine with everything it needs, and its thread that computes."""
+    device = choose_device(settings.device, settings.number)
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)
     catalogue = Catalogue(
@@ -190,23 +206,31 @@ def build_engine(settings: EngineSettings) -> Engine:
     )
     weights = Weights(catalogue=catalogue, allowed=settings.fetch_weights, clock=time.monotonic)
     shelf = ModelShelf(
-        catalogue=catalogue, weights=weights, device=device, keep=settings.models_kept
+        catalogue=catalogue, weights=weights, device=device, budget=settings.models_memory_bytes
     )
-    batch = settings.batch_windows or (1 if device.type == "cpu" else 8)
-    return Engine(
+    runner = Runner(
+        device=device,
+        batch_windows=settings.batch_windows,
+        book=SizeBook(Path(settings.sizes_path), device_name(device)),
+        clock=time.monotonic,
+    )
+    engine = Engine(
         catalogue=catalogue,
         weights=weights,
         shelf=shelf,
         blobs=BlockingBlobs(open_store(settings.blobs_url)),
+        runner=runner,
         device=device,
-        settings=msgspec.structs.replace(settings, batch_windows=batch),
+        settings=settings,
     )
+    return engine, runner
 
 
 def main() -> None:
     """Serve the parent until it is gone."""
     settings = msgspec.json.decode(os.environ[ENGINE_VARIABLE], type=EngineSettings)
-    serve(EngineRequest, build_engine(settings).handle)
+    engine, runner = build_engine(settings)
+    serve(EngineRequest, engine.handle, lanes=settings.lanes, main=runner.loop)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """What the separator service and its two children say to each other.
 
-The parent asks one thing at a time; the child answers with any number of ``Progressed`` and,
-at the end, with the one report that the request names.
+A child answers each request with any number of ``Progressed`` and, at the end, with the one
+report that the request names.  An engine takes several requests at a time.
 """
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-from shared.contracts.audio import AudioFormat, Metadata, Plan, Result, Track
+from shared.contracts.audio import AudioFormat, Metadata, Plan, Precision, Result, Track
 from shared.contracts.live import Activity, ModelOffer
 from shared.contracts.request import Options
 
@@ -24,16 +24,23 @@ class EngineSettings(Struct, frozen=True, kw_only=True):
     torch_hub: str = ""
     #: Whether weights may be fetched from the network.
     fetch_weights: bool = True
-    #: cpu, cuda, mps, or empty for the best one there is.
+    #: cpu, cuda, mps, or empty for the best one there is; of several GPUs the one with this number.
     device: str = ""
+    number: int = 0
+    #: Chunks that are worked on at once.
+    lanes: int = 1
     #: Torch's threads; 0 leaves torch's own choice.
     torch_threads: int = 0
-    #: Most windows that the model is given at once.
-    batch_windows: int = 1
+    #: Most windows that the model is given at once; 0 measures what the device likes best.
+    batch_windows: int = 0
     #: Most windows in a chunk.
-    windows_per_chunk: int = 8
-    #: Models kept in memory.
-    models_kept: int = 2
+    windows_per_chunk: int = 4
+    #: Bytes of models kept in memory.
+    models_memory_bytes: int = 2 << 30
+    #: What is computed with where a client leaves it open; None: by the device.
+    precision: Precision | None = None
+    #: Where measured batch sizes are kept.
+    sizes_path: str = "batch-sizes.json"
 
 
 #: The environment variable with the engine's settings, as JSON.
@@ -53,8 +60,14 @@ class PrepareTrack(Struct, frozen=True, kw_only=True, tag_field="type", tag="pre
     track: Track
 
 
+class WarmUp(Struct, frozen=True, kw_only=True, tag_field="type", tag="warm"):
+    """Load these models, as far as they can be had.  Answer: ``WarmedUp``."""
+
+    models: tuple[str, ...]
+
+
 class SeparateChunk(Struct, frozen=True, kw_only=True, tag_field="type", tag="separate"):
-    """Store the weighted sums of one chunk under ``key``.  Answer: ``ChunkStored``."""
+    """Store what one chunk contributes under ``key``.  Answer: ``ChunkStored``."""
 
     track: Track
     plan: Plan
@@ -62,7 +75,7 @@ class SeparateChunk(Struct, frozen=True, kw_only=True, tag_field="type", tag="se
     key: str
 
 
-EngineRequest = DescribeModels | PrepareTrack | SeparateChunk
+EngineRequest = DescribeModels | PrepareTrack | WarmUp | SeparateChunk
 
 
 class Progressed(Struct, frozen=True, kw_only=True, tag_field="type", tag="progressed"):
@@ -87,15 +100,21 @@ class TrackPrepared(Struct, frozen=True, kw_only=True, tag_field="type", tag="pr
     device: str
 
 
+class WarmedUp(Struct, frozen=True, kw_only=True, tag_field="type", tag="warmed"):
+    """The models that are in memory now."""
+
+    models: tuple[str, ...]
+
+
 class ChunkStored(Struct, frozen=True, kw_only=True, tag_field="type", tag="stored"):
-    """The chunk's weighted sums are in the blob store."""
+    """The chunk's contribution is in the blob store."""
 
     #: Seconds of the track that the chunk moves the job on by.
     seconds: float
     device: str
 
 
-EngineReport = Progressed | ModelsDescribed | TrackPrepared | ChunkStored
+EngineReport = Progressed | ModelsDescribed | TrackPrepared | WarmedUp | ChunkStored
 
 
 class EncodeStems(Struct, frozen=True, kw_only=True, tag_field="type", tag="encode"):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import threading
 import warnings
 from collections import OrderedDict
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import demucs.apply
 import demucs.hf
@@ -19,13 +20,13 @@ import torch
 from torch import nn
 
 from services.separator.catalogue import Catalogue, Found, Place, read_bag
-from services.separator.core import stride_frames, window_frames
-from services.separator.devices import placed
+from services.separator.devices import free_cache, placed
 from services.separator.dsp import Dsp
 from services.separator.messages import Progressed
 from shared.contracts.audio import CHANNELS, SAMPLE_RATE
 from shared.contracts.live import Activity
 from shared.errors import Code, RetryableError, TerminalError
+from shared.separation.windows import window_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,12 +36,18 @@ if TYPE_CHECKING:
     Report = Callable[[Progressed], None]
 
 
+#: Seconds of a window of a network that takes any: the default of demucs's own.
+ANY_SECONDS: Final = 10.0
+
+
 class Member(NamedTuple):
     """One network of a bag; a single model is a bag of one."""
 
     module: nn.Module
     #: Its share in each source, in the model's order; over all members they add up to 1.
     shares: tuple[float, ...]
+    #: Window length in frames.
+    segment: int
 
     def valid_length(self, frames: int) -> int:
         """How many frames it wants to be given for a window of ``frames`` (as apply_model)."""
@@ -55,57 +62,89 @@ class LoadedModel(NamedTuple):
     #: Hash of its weights, classes and geometry.
     digest: str
     sources: tuple[str, ...]
-    #: Window length and distance in frames.
-    segment: int
-    stride: int
     members: tuple[Member, ...]
+    #: Of weights and buffers.
+    bytes: int = 0
 
-    def members_for(self, computed: tuple[str, ...]) -> tuple[Member, ...]:
-        """The members that have a share in one of these sources; the others need not run."""
+    @property
+    def segments(self) -> tuple[int, ...]:
+        """The window lengths of all members in frames."""
+        return tuple(member.segment for member in self.members)
+
+    def needed(self, computed: tuple[str, ...]) -> tuple[int, ...]:
+        """Places of the members that have a share in one of these sources; others need not run."""
         wanted = [self.sources.index(source) for source in computed]
         return tuple(
-            member for member in self.members if any(member.shares[index] for index in wanted)
+            place
+            for place, member in enumerate(self.members)
+            if any(member.shares[index] for index in wanted)
         )
 
 
 class ModelShelf:
-    """Loaded models, the last used ones kept warm."""
+    """Loaded models, the last used ones kept warm as far as memory goes; for many threads."""
 
     def __init__(
-        self, *, catalogue: Catalogue, weights: Weights, device: torch.device, keep: int
+        self, *, catalogue: Catalogue, weights: Weights, device: torch.device, budget: int
     ) -> None:
         self._catalogue = catalogue
         self._weights = weights
         self._device = device
-        self._keep = max(1, keep)
+        self._budget = budget
         self._loaded: OrderedDict[Found, LoadedModel] = OrderedDict()
         self._sources: dict[Found, tuple[str, ...]] = {}
+        self._digests: dict[Found, str] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the models that are in memory, the last used one last."""
+        return tuple(found.name for found in self._loaded)
 
     def get(self, name: str, report: Report) -> LoadedModel:
         """A model by its listed name, fetched and loaded if need be."""
-        found = self._catalogue.find(name)
-        if (loaded := self._loaded.get(found)) is not None:
-            self._loaded.move_to_end(found)
+        with self._lock:
+            found = self._catalogue.find(name)
+            if (loaded := self._loaded.get(found)) is not None:
+                self._loaded.move_to_end(found)
+                return loaded
+            if not found.ready:
+                found = self._weights.fetch(found, report)
+            report(Progressed(activity=Activity.LOADING_MODEL, note=name))
+            with _translated(name):
+                loaded = _examined(name, self._load(found))
+            self._make_room(loaded.bytes)
+            for member in loaded.members:
+                # Where the device has no room now, each chunk looks whether it has.
+                placed(member.module, self._device)
+            self._loaded[found] = loaded
+            self._digests[found] = loaded.digest
             return loaded
-        if not found.ready:
-            found = self._weights.fetch(found, report)
-        report(Progressed(activity=Activity.LOADING_MODEL, note=name))
-        # Room is made before loading: at no time are there more models than may be kept.
-        while len(self._loaded) >= self._keep:
+
+    def digest_of(self, found: Found) -> str:
+        """A model's digest, if it has been loaded since its files last changed; else empty."""
+        return self._digests.get(found, "")
+
+    def _make_room(self, wanted: int) -> None:
+        """Let go of the least recently used models until ``wanted`` bytes fit the budget.
+
+        Whoever is at work with one keeps it until its chunk is done.
+        """
+        while self._loaded and wanted + sum(one.bytes for one in self._loaded.values()) > (
+            self._budget
+        ):
             self._loaded.popitem(last=False)
-        with _translated(name):
-            loaded = _examined(name, self._load(found), self._device)
-        self._loaded[found] = loaded
-        return loaded
+            free_cache()
 
     def sources_of(self, found: Found) -> tuple[str, ...]:
         """A model's sources, without loading its weights."""
-        known = self._catalogue.known_sources(found) or self._sources.get(found)
-        if known is None:
-            with _translated(found.name):
-                known = self._read_sources(found.name)
-            self._sources[found] = known
-        return known
+        with self._lock:
+            known = self._catalogue.known_sources(found) or self._sources.get(found)
+            if known is None:
+                with _translated(found.name):
+                    known = self._read_sources(found.name)
+                self._sources[found] = known
+            return known
 
     def _load(self, found: Found) -> nn.Module:
         """The module, by demucs's own loaders."""
@@ -202,7 +241,7 @@ def _translated(name: str) -> Iterator[None]:
         raise TerminalError(Code.MODEL_WEIGHTS_UNAVAILABLE, detail) from exc
 
 
-def _examined(name: str, module: nn.Module, device: torch.device) -> LoadedModel:
+def _examined(name: str, module: nn.Module) -> LoadedModel:
     """Check a module against what a track is, and take a bag apart."""
     # Any: attributes of a torch module have no types.
     whole: Any = module
@@ -210,41 +249,47 @@ def _examined(name: str, module: nn.Module, device: torch.device) -> LoadedModel
     modules: list[Any] = list(whole.models) if bag else [whole]
     sources = tuple(str(source) for source in modules[0].sources)
     weights: list[list[float]] = whole.weights if bag else [[1.0] * len(sources)]
-    segments = {window_frames(one.segment, SAMPLE_RATE) for one in modules}
     for one in modules:
         if (one.samplerate, one.audio_channels) != (SAMPLE_RATE, CHANNELS):
             detail = f"{name} wants {one.samplerate} Hz and {one.audio_channels} channels"
             raise TerminalError(Code.MODEL_UNKNOWN, f"{detail}; tracks are 44100 Hz stereo")
-    if len(segments) != 1:
-        raise TerminalError(Code.MODEL_UNKNOWN, f"{name}'s members differ in window length")
-    segment = segments.pop()
     totals = [sum(column) for column in zip(*weights, strict=True)]
     if not all(totals):
         raise TerminalError(Code.MODEL_UNKNOWN, f"{name} has a source that no member makes")
     shares = [
         tuple(weight / total for weight, total in zip(row, totals, strict=True)) for row in weights
     ]
-    for one in modules:
-        # Where the device has no room now, each chunk looks whether it has.
-        placed(one.eval(), device)
-    members = tuple(Member(one, share) for one, share in zip(modules, shares, strict=True))
+    members = tuple(
+        Member(one.eval().requires_grad_(requires_grad=False), share, _segment(one))
+        for one, share in zip(modules, shares, strict=True)
+    )
     return LoadedModel(
         name=name,
-        digest=_digest(sources, segment, members),
+        digest=_digest(sources, members),
         sources=sources,
-        segment=segment,
-        stride=stride_frames(segment),
         members=members,
+        bytes=sum(_bytes_of(member.module) for member in members),
     )
 
 
-def _digest(sources: tuple[str, ...], segment: int, members: tuple[Member, ...]) -> str:
+def _segment(module: Any) -> int:  # noqa: ANN401 - likewise
+    """The length of a network's windows in frames; one that takes any length gets ten seconds."""
+    seconds = getattr(module, "segment", None) or ANY_SECONDS
+    return window_frames(seconds, SAMPLE_RATE)
+
+
+def _bytes_of(module: nn.Module) -> int:
+    tensors = (*module.parameters(), *module.buffers())
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _digest(sources: tuple[str, ...], members: tuple[Member, ...]) -> str:
     """Hash of everything that decides what comes out: classes, geometry, shares, weights."""
-    digest = hashlib.sha256(repr((sources, segment, SAMPLE_RATE)).encode())
+    digest = hashlib.sha256(repr((sources, SAMPLE_RATE)).encode())
     for member in members:
         kind = type(member.module)
         version = getattr(member.module, "version", 0)
-        head = (kind.__module__, kind.__qualname__, version, member.shares)
+        head = (kind.__module__, kind.__qualname__, version, member.shares, member.segment)
         digest.update(repr(head).encode())
         for name, tensor in sorted(member.module.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

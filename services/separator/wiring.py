@@ -19,6 +19,7 @@ from services.separator.children import (
     engine_settings,
     engine_starter,
 )
+from services.separator.layout import seats, this_machine
 from shared.actor.stopping import unless_stopped
 from shared.blobs import BlobStore, open_store
 from shared.contracts.work import (
@@ -66,14 +67,15 @@ async def assemble(
     def on_line(line: str) -> None:
         log.info("child says", line=line)
 
-    settings = engine_settings(config, os.environ)
+    places = seats(config, this_machine(os.environ))
+    settings = engine_settings(config, os.environ, places[0])
     catalogue = Catalogue(
         models_dir=Path(settings.models_dir) if settings.models_dir else None,
         hub_cache=Path(settings.hub_cache),
         torch_hub=Path(settings.torch_hub),
     )
     engines = Engines(
-        start=engine_starter(config, os.environ, on_line), slots=config.separate_slots
+        start=engine_starter(config, os.environ, on_line), seats=places, log=on_line
     )
     stack.push_async_callback(engines.close)
     separator = Separator(
@@ -102,7 +104,7 @@ async def assemble(
         stage=Stage.SEPARATE,
         kind=PrepareWork | SeparateWork,
         performer=separator,
-        slots=config.separate_slots,
+        slots=engines.lanes,
         grace=config.grace_seconds,
         about=about,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from services.scheduler.core import advance
 from services.scheduler.decision import Changed, Circumstances, Dispatched
-from shared.contracts.audio import AudioFormat, Metadata, Plan, Result, StemFile, Track
+from shared.contracts.audio import AudioFormat, Metadata, Pass, Plan, Result, StemFile, Track
 from shared.contracts.commands import CancelJob, RetryJob, SubmitJob
 from shared.contracts.facts import Downloaded, Failed, Finalized, Prepared, Separated
 from shared.contracts.job import Job, Status
@@ -59,9 +59,8 @@ def plan(chunks: int = 3) -> Plan:
         computed=("vocals",),
         stems=("vocals", "instrumental"),
         frames=_FRAMES_A_CHUNK * chunks,
-        segment=300,
-        stride=200,
-        windows_per_chunk=2,
+        passes=(Pass(members=(0,), segment=300, stride=200),),
+        chunk_frames=_FRAMES_A_CHUNK,
     )
 
 

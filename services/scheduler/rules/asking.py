@@ -89,7 +89,7 @@ def cancel(job: Job, _: CancelJob, at: Circumstances) -> Outcome:
     over = without_chunks(over)
     kept = {name: unit for name, unit in over.units.items() if unit.state is UnitState.DONE}
     over = replace(over, units=kept)
-    sweep = SweepWork(job_id=job.id, attempt=max(over.attempt_floor, 1))
+    sweep = SweepWork(job_id=job.id, attempt=max(over.attempt_floor, 1), run=job.run)
     return changed(over, at, "cancelled", StopOrder(job_id=job.id), sweep)
 
 

@@ -40,7 +40,8 @@ def noted(job: Job, at: Circumstances, note: str) -> Job:
 def ordered(job: Job, at: Circumstances, note: str) -> Changed:
     """``job`` with what it needs next ordered."""
     if job.status is Status.COMPLETED:
-        return changed(job, at, note, SweepWork(job_id=job.id, attempt=highest_attempt(job)))
+        sweep = SweepWork(job_id=job.id, attempt=highest_attempt(job), run=job.run)
+        return changed(job, at, note, sweep)
     job, words = next_orders(job, at.window)
     return changed(job, at, note, *words)
 

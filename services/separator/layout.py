@@ -1,0 +1,86 @@
+"""How many engines, on which devices, with how many lanes and threads.  Pure."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from services.separator.config import SeparatorConfig
+
+#: Chunks on a GPU at once: while one is loaded and one is stored, two give windows to batch.
+GPU_LANES: Final = 4
+#: What the kernel calls an NVIDIA GPU.
+_GPU: Final = re.compile(r"nvidia\d+")
+
+
+class Seat(NamedTuple):
+    """One engine process."""
+
+    #: As torch names it; empty: the best there is, of several GPUs that with ``number``.
+    device: str
+    number: int
+    #: Chunks that are worked on at once.
+    lanes: int
+    #: Torch's threads on a CPU.
+    threads: int
+
+
+class Machine(NamedTuple):
+    """What there is to compute with."""
+
+    cores: int
+    gpus: int
+
+
+def this_machine(environ: Mapping[str, str], devices: Path = Path("/dev")) -> Machine:
+    """Cores that this process may use, and GPUs that it may see; torch is not asked."""
+    names = (
+        {entry.name for entry in devices.iterdir() if _GPU.fullmatch(entry.name)}
+        if devices.is_dir()
+        else set[str]()
+    )
+    gpus = len(names)
+    if (visible := environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        gpus = min(gpus, len([one for one in visible.split(",") if one.strip() not in {"", "-1"}]))
+    return Machine(cores=_cores(), gpus=gpus)
+
+
+def seats(config: SeparatorConfig, machine: Machine) -> tuple[Seat, ...]:
+    """The engines of a separator.
+
+    A GPU has one engine with several lanes, so that windows of several chunks make a batch.  A
+    CPU gains nothing from batches: there each slot is an engine with its share of the cores.
+    """
+    gpus = [name for name in config.device if name != "cpu"]
+    if config.device:
+        named = gpus or ["cpu"]
+    else:
+        named = [""] * max(1, machine.gpus)
+    if not gpus and (config.device or not machine.gpus):
+        count = max(1, config.separate_slots)
+        threads = config.torch_threads or max(1, machine.cores // count)
+        return tuple(Seat(named[0], 0, 1, threads) for _ in range(count))
+    slots = config.separate_slots or GPU_LANES * len(named)
+    lanes = [slots // len(named) + (place < slots % len(named)) for place in range(len(named))]
+    threads = config.torch_threads or max(1, machine.cores // len(named))
+    return tuple(
+        Seat(device, number, lane, threads)
+        for number, (device, lane) in enumerate(zip(named, lanes, strict=True))
+        if lane
+    )
+
+
+def _cores() -> int:
+    """Cores that this process may run on, as far as a container's quota lets it."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        allowed = int(quota) // int(period)
+    except (OSError, ValueError):  # no cgroup, or no limit ("max")
+        return cores or 1
+    return max(1, min(cores or 1, allowed))

@@ -1,0 +1,252 @@
+"""The one thread that computes: batches of windows through the model, as long as there are any.
+
+Everything else (loading, adding up, storing) happens in the threads of the requests, so the
+device waits for none of them.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import OrderedDict
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import torch
+
+from services.separator.batching import Kind, choose
+from services.separator.batchsize import BatchSize, measured
+from services.separator.devices import CPU, free_cache, out_of_memory, placed
+from services.separator.precision import arithmetic
+from services.separator.windows import Run
+from shared.errors import Code, RetryableError, StembusError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from services.separator.batchsize import SizeBook
+    from services.separator.models import LoadedModel, Member
+
+    Samples = NDArray[np.float32]
+
+#: Outputs for silence that are kept: one for each song that is being worked on, about 11 MB each.
+SILENCES: Final = 4
+#: How often a chunk that waits looks whether it is still wanted.
+LOOK_SECONDS: Final = 0.2
+
+
+class Outcome(NamedTuple):
+    """What came of a window: (all sources, channels, frames)."""
+
+    run: Run
+    output: Samples
+
+
+class Ticket:
+    """A chunk's place in the queue: its windows go in, their outputs come out, in order."""
+
+    def __init__(self, model: LoadedModel, runs: Sequence[Run], device: torch.device) -> None:
+        self.model = model
+        self.runs = runs
+        #: Where it runs: the CPU, once the device had no room for a single window.
+        self.device = device
+        self._kinds = [run.kind for run in runs]
+        self._delivered = 0
+        self._called_off = False
+        self._outcomes: queue.SimpleQueue[Outcome | StembusError] = queue.SimpleQueue()
+
+    @property
+    def waiting(self) -> list[Kind]:
+        """What it still wants, in order; nothing once it was called off."""
+        return [] if self._called_off else self._kinds[self._delivered :]
+
+    def call_off(self) -> None:
+        """Nobody wants it any more."""
+        self._called_off = True
+
+    def next(self, count: int) -> Sequence[Run]:
+        """The windows that are to be run next."""
+        return self.runs[self._delivered : self._delivered + count]
+
+    def deliver(self, outcome: Outcome | StembusError) -> None:
+        """The next window is done, or all have failed."""
+        self._delivered += 1
+        self._outcomes.put(outcome)
+
+    def outcomes(self, called_off: Callable[[], bool]) -> Iterator[Outcome]:
+        """Each window's output as it comes; raises what went wrong.
+
+        Ends early when it is ``called_off``, which is looked at every LOOK_SECONDS.
+        """
+        for _ in self.runs:
+            while True:
+                if called_off():
+                    self.call_off()
+                    return
+                with suppress(queue.Empty):
+                    outcome = self._outcomes.get(timeout=LOOK_SECONDS)
+                    break
+            if isinstance(outcome, StembusError):
+                raise outcome
+            yield outcome
+
+
+class Runner:
+    """Takes tickets from any thread, computes in the one that calls ``loop``."""
+
+    def __init__(
+        self,
+        *,
+        device: torch.device,
+        batch_windows: int,
+        book: SizeBook,
+        clock: Callable[[], float],
+    ) -> None:
+        self._device = device
+        #: 0: measured on each device but the CPU, which gains nothing from larger batches.
+        self._batch_windows = batch_windows or (1 if device == CPU else 0)
+        self._book = book
+        self._clock = clock
+        self._tickets: list[Ticket] = []
+        self._changed = threading.Condition()
+        self._sizes: dict[tuple[str, str], BatchSize] = {}
+        self._silences: OrderedDict[tuple[Kind, bytes], Samples] = OrderedDict()
+
+    def submit(self, ticket: Ticket) -> None:
+        """Get in line."""
+        with self._changed:
+            self._tickets.append(ticket)
+            self._changed.notify()
+
+    def loop(self) -> None:
+        """Compute for ever."""
+        while True:
+            with self._changed:
+                while not self._waiting():
+                    self._changed.wait()
+            self.step()
+
+    def step(self) -> bool:
+        """Compute the next batch, if there is anything to do."""
+        with self._changed:
+            tickets = self._waiting()
+        if not tickets:
+            return False
+        first = tickets[0]
+        try:
+            self._batch([one for one in tickets if one.device == first.device])
+        except StembusError as exc:
+            self._fail(first, exc)
+        except Exception as exc:  # noqa: BLE001 - a model's own bug ends its chunk, not the engine
+            detail = f"{first.model.name}: {type(exc).__name__}: {exc}"[:300]
+            self._fail(first, RetryableError(Code.WORKER_CRASHED, detail))
+        return True
+
+    def _waiting(self) -> list[Ticket]:
+        self._tickets = [ticket for ticket in self._tickets if ticket.waiting]
+        return list(self._tickets)
+
+    def _fail(self, ticket: Ticket, error: StembusError) -> None:
+        ticket.call_off()
+        ticket.deliver(error)
+
+    def _batch(self, tickets: list[Ticket]) -> None:
+        head = tickets[0]
+        if self._is_known_silence(head):
+            return
+        kind = head.waiting[0]
+        member = head.model.members[kind.member]
+        if not placed(member.module, head.device):
+            self._leave(head, member)
+        size = self._size(head, kind)
+        chosen = [
+            (tickets[share.queue], run)
+            for share in choose([one.waiting for one in tickets], size.size)
+            for run in tickets[share.queue].next(share.count)
+        ]
+        inputs = np.stack([run.given for _, run in chosen])
+        outputs = self._computed(member, inputs, kind, head.device)
+        if outputs is None:
+            self._no_room(head, member, size, len(inputs))
+            return  # again, with less
+        size.fitted()
+        for (ticket, run), output in zip(chosen, outputs, strict=True):
+            self._remember_silence(run, output)
+            ticket.deliver(Outcome(run, output))
+
+    def _computed(
+        self, member: Member, inputs: Samples, kind: Kind, device: torch.device
+    ) -> Samples | None:
+        """(windows, all sources, channels, frames); None if there was no room."""
+        try:
+            with arithmetic(kind.precision, device):
+                given = torch.from_numpy(inputs).to(device)
+                made: Samples = member.module(given).float().cpu().numpy()
+                return made
+        except RuntimeError as exc:
+            if not out_of_memory(exc):
+                raise
+        except MemoryError:
+            pass
+        # Not in the handler: there the traceback still holds what has to be let go of.
+        free_cache()
+        return None
+
+    def _no_room(self, ticket: Ticket, member: Member, size: BatchSize, windows: int) -> None:
+        if windows > 1:
+            size.did_not_fit(windows)
+        elif ticket.device == CPU:
+            detail = f"one window of {ticket.model.name} does not fit on {ticket.device}"
+            raise RetryableError(Code.WORKER_OUT_OF_MEMORY, detail)
+        else:
+            self._leave(ticket, member)
+
+    def _leave(self, ticket: Ticket, member: Member) -> None:
+        """A chunk goes on without the device; what lies there makes room for whoever uses it."""
+        print(f"no room on {ticket.device}: the chunk goes on on the CPU", flush=True)  # noqa: T201 - a child's log is its output
+        ticket.device = CPU
+        member.module.to(CPU)
+        free_cache()
+
+    def _size(self, ticket: Ticket, kind: Kind) -> BatchSize:
+        key = (f"{kind.digest}/{kind.precision}", ticket.device.type)
+        if key not in self._sizes:
+            most = 1 if ticket.device == CPU else self._batch_windows
+            if ticket.device == self._device:
+                most = self._batch_windows or self._measured(ticket, kind, key[0])
+            self._sizes[key] = BatchSize(most)
+        return self._sizes[key]
+
+    def _measured(self, ticket: Ticket, kind: Kind, model: str) -> int:
+        known = self._book.get(model)
+        if known is not None:
+            return known
+        member = ticket.model.members[kind.member]
+        given = ticket.next(1)[0].given
+
+        def run(windows: int) -> bool:
+            batch = np.repeat(given[None], windows, axis=0)
+            return self._computed(member, batch, kind, ticket.device) is not None
+
+        found = measured(run, self._clock)
+        print(f"{ticket.model.name} on {ticket.device}: {found} windows at once", flush=True)  # noqa: T201 - likewise
+        self._book.put(model, found)
+        return found
+
+    def _is_known_silence(self, ticket: Ticket) -> bool:
+        """Answer a window of silence with what came of the last one alike; whether that was so."""
+        (run,) = ticket.next(1)
+        if run.silence is None or (known := self._silences.get((run.kind, run.silence))) is None:
+            return False
+        ticket.deliver(Outcome(run, known))
+        return True
+
+    def _remember_silence(self, run: Run, output: Samples) -> None:
+        if run.silence is None:
+            return
+        self._silences[run.kind, run.silence] = output.copy()
+        while len(self._silences) > SILENCES:
+            self._silences.popitem(last=False)
