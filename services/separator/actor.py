@@ -35,8 +35,8 @@ from shared.contracts.work import (
     SweepWork,
 )
 from shared.errors import Code, RetryableError, StembusError
-from shared.separation.windows import chunk_advance
 from shared.scratch import ENCODES, scratch_folder
+from shared.separation.windows import chunk_advance
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -262,8 +262,7 @@ class Finalizer:
             track=work.track,
             plan=work.plan,
             chunk_keys=tuple(
-                chunk_key(work.run, attempt, chunk)
-                for chunk, attempt in enumerate(work.attempts)
+                chunk_key(work.run, attempt, chunk) for chunk, attempt in enumerate(work.attempts)
             ),
             format=work.format,
             metadata=work.metadata,

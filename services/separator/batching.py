@@ -24,7 +24,7 @@ class Share(NamedTuple):
     """How many of a queue's first windows go into a batch."""
 
     queue: int
-    count: int
+    windows: int
 
 
 def choose(queues: Sequence[Sequence[Kind]], most: int) -> list[Share]:
@@ -37,10 +37,10 @@ def choose(queues: Sequence[Sequence[Kind]], most: int) -> list[Share]:
     wanted = next((queue[0] for queue in queues if queue), None)
     shares: list[Share] = []
     for index, queue in enumerate(queues):
-        count = 0
-        while most and count < len(queue) and queue[count] == wanted:
-            count += 1
+        taken = 0
+        while most and taken < len(queue) and queue[taken] == wanted:
+            taken += 1
             most -= 1
-        if count:
-            shares.append(Share(index, count))
+        if taken:
+            shares.append(Share(index, taken))
     return shares

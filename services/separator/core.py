@@ -54,8 +54,8 @@ def passes_of(
 
     ``segments`` are the window lengths in frames of all networks of the bag, ``needed`` the
     places of those that must run.  Without shifts, networks with windows alike share a pass.
-    With them every network draws its own, in the order in which apply_model would draw them
-    for the whole bag after ``random.seed(seed)``: one that is left out draws, too.
+    With them every network has its own, drawn in the order in which apply_model asks for them:
+    a network that is left out draws, too, so the others' don't depend on which stems are wanted.
     """
     if not shifts:
         alike: dict[int, list[int]] = {}

@@ -160,7 +160,9 @@ def open_encoders(
         yield {
             stem: stack.enter_context(
                 StemEncoder(
-                    folder / f"{stem}.{audio_format.extension}", audio_format, tags_of(metadata, stem)
+                    folder / f"{stem}.{audio_format.extension}",
+                    audio_format,
+                    tags_of(metadata, stem),
                 )
             )
             for stem in stems

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import torch
 
-from services.separator.catalogue import Catalogue
 from services.separator.batchsize import SizeBook
+from services.separator.catalogue import Catalogue
 from services.separator.core import chunk_frames, offered_stems, passes_of, resolve_stems
 from services.separator.devices import choose_device, device_name
 from services.separator.messages import (
     ENGINE_VARIABLE,
     ChunkStored,
     DescribeModels,
-    EngineReport,
     EngineRequest,
     EngineSettings,
     ModelsDescribed,
@@ -183,7 +182,8 @@ class Engine:
         for done, outcome in enumerate(outcomes, start=1):
             windows.add(outcome.run, outcome.output)
             report(Progressed(activity=Activity.SEPARATING, fraction=done / len(windows.runs)))
-        report.check()
+        # Raises where it was called off: then not all windows have come.
+        report(Progressed(activity=Activity.STORING, fraction=1.0))
         self._blobs.put(request.key, pack_span(header_of(plan, chunk), windows.sums()))
         return ticket.device
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 #: Chunks on a GPU at once: while one is loaded and one is stored, two give windows to batch.
 GPU_LANES: Final = 4
+CPU: Final = "cpu"
 #: What the kernel calls an NVIDIA GPU.
 _GPU: Final = re.compile(r"nvidia\d+")
 
@@ -56,15 +57,12 @@ def seats(config: SeparatorConfig, machine: Machine) -> tuple[Seat, ...]:
     A GPU has one engine with several lanes, so that windows of several chunks make a batch.  A
     CPU gains nothing from batches: there each slot is an engine with its share of the cores.
     """
-    gpus = [name for name in config.device if name != "cpu"]
-    if config.device:
-        named = gpus or ["cpu"]
-    else:
-        named = [""] * max(1, machine.gpus)
-    if not gpus and (config.device or not machine.gpus):
+    named = tuple(name for name in config.device if name != CPU) or ("",) * machine.gpus
+    if not named or config.device == (CPU,):
         count = max(1, config.separate_slots)
         threads = config.torch_threads or max(1, machine.cores // count)
-        return tuple(Seat(named[0], 0, 1, threads) for _ in range(count))
+        device = config.device[0] if config.device else ""
+        return tuple(Seat(device, 0, 1, threads) for _ in range(count))
     slots = config.separate_slots or GPU_LANES * len(named)
     lanes = [slots // len(named) + (place < slots % len(named)) for place in range(len(named))]
     threads = config.torch_threads or max(1, machine.cores // len(named))

@@ -165,7 +165,7 @@ class Runner:
         chosen = [
             (tickets[share.queue], run)
             for share in choose([one.waiting for one in tickets], size.size)
-            for run in tickets[share.queue].next(share.count)
+            for run in tickets[share.queue].next(share.windows)
         ]
         inputs = np.stack([run.given for _, run in chosen])
         outputs = self._computed(member, inputs, kind, head.device)
@@ -212,7 +212,7 @@ class Runner:
         free_cache()
 
     def _size(self, ticket: Ticket, kind: Kind) -> BatchSize:
-        key = (f"{kind.digest}/{kind.precision}", ticket.device.type)
+        key = (f"{kind.digest}/{kind.precision}", str(ticket.device))
         if key not in self._sizes:
             most = 1 if ticket.device == CPU else self._batch_windows
             if ticket.device == self._device:

@@ -73,7 +73,7 @@ class ChunkWindows:
             Run(*what, given := _around(audio, inside, span), _silence_in(given))
             for what, span in zip(wanted, spans, strict=True)
         ]
-        self._weights = {one.start: self._share_of(one) for one in plan.passes}
+        self._weights = {one: self._share_of(one) for one in plan.passes}
         self._sums = np.zeros((len(self._indices), CHANNELS, self._span.frames), np.float32)
 
     def add(self, run: Run, output: Samples) -> None:
@@ -85,7 +85,7 @@ class ChunkWindows:
         first = left + inside.start - span.start
         part = slice(inside.start - self._span.start, inside.end - self._span.start)
         weight = triangle(run.one.segment)[inside.start - span.start : inside.end - span.start]
-        share = weight * self._weights[run.one.start][part]
+        share = weight * self._weights[run.one][part]
         shares = self._model.members[run.kind.member].shares
         for place, index in enumerate(self._indices):
             if shares[index]:

@@ -74,9 +74,7 @@ async def assemble(
         hub_cache=Path(settings.hub_cache),
         torch_hub=Path(settings.torch_hub),
     )
-    engines = Engines(
-        start=engine_starter(config, os.environ, on_line), seats=places, log=on_line
-    )
+    engines = Engines(start=engine_starter(config, os.environ, on_line), seats=places, log=on_line)
     stack.push_async_callback(engines.close)
     separator = Separator(
         engines=engines,

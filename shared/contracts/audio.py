@@ -131,14 +131,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def chunks(self) -> int:
         """Number of chunks, the last of which may have fewer windows."""
-        # A song may be so short that all windows of its shifted passes start before it.
-        return 1 + max(
-            0,
-            *(
-                (one.start + (one.windows(self.frames) - 1) * one.stride) // self.chunk_frames
-                for one in self.passes
-            ),
-        )
+        last = (one.start + (one.windows(self.frames) - 1) * one.stride for one in self.passes)
+        return 1 + max(0, *(start // self.chunk_frames for start in last))
 
 
 class StemFile(Struct, frozen=True, kw_only=True):

@@ -1,1 +1,1 @@
-"""How stems are put together from chunks: arithmetic and layout, for whoever writes or reads them."""
+"""How stems are put together from chunks: for whoever writes them, or reads them."""

@@ -156,4 +156,5 @@ def _checksum(data: bytes | memoryview) -> str:
 
 
 def _seal(header: SpanHeader, blocks: tuple[tuple[str, ...], ...]) -> str:
-    return hashlib.sha256(encode((header, blocks))).hexdigest()
+    said = "\n".join(",".join(source) for source in blocks)
+    return hashlib.sha256(encode(header) + said.encode()).hexdigest()

@@ -52,8 +52,14 @@ def stride_frames(segment: int) -> int:
 
 
 def windows_of(plan: Plan, chunk: int, one: Pass) -> range:
-    """The windows of a pass that belong to a chunk; never none."""
-    first = 0 if chunk == 0 else -((one.start - chunk * plan.chunk_frames) // one.stride)
+    """The windows of a pass that belong to a chunk.
+
+    A shifted pass whose windows are very short has some that end before the track begins: they
+    belong to none.
+    """
+    first = -((one.start - chunk * plan.chunk_frames) // one.stride)
+    if chunk == 0:
+        first = max(0, (-one.start - one.segment) // one.stride + 1)
     end = -((one.start - (chunk + 1) * plan.chunk_frames) // one.stride)
     count = one.windows(plan.frames)
     return range(min(first, count), min(end, count))

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 SOURCES = ("drums", "bass", "other", "vocals")
 #: 24 bits, and the order in which single precision adds.
 QUANTIZATION = 2.0**-23
-#: Frames between the starts of two chunks of 8 windows, for each model.
-CHUNK_STRIDE = {"tiny": 8 * int(0.75 * 33_075), "dsp": 8 * int(0.75 * 12 * 44_100)}
+#: Frames between the starts of two chunks of 4 windows, for each model.
+CHUNK_STRIDE = {"tiny": 4 * int(0.75 * 33_075), "dsp": 4 * int(0.75 * 12 * 44_100)}
 
 
 def expected_stems(models_dir: Path, audio: Audio) -> dict[str, Audio]:

@@ -6,16 +6,21 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from shared.child_main import serve
+from shared.child_main import Reporter, serve
 from shared.errors import Code, RetryableError, TerminalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+#: How many requests it takes at a time.
+LANES_VARIABLE: Final = "OBEDIENT_LANES"
 
 
 class Do(Struct):
@@ -32,7 +37,7 @@ class Said(Struct):
     text: str
 
 
-def handle(request: Do, report: Callable[[Struct], None]) -> None:
+def handle(request: Do, report: Reporter) -> None:
     """Do it."""
     ACTIONS[request.what](request, report)
 
@@ -113,7 +118,36 @@ def _family(request: Do, report: Callable[[Struct], None]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-ACTIONS = {
+def _gate(request: Do, report: Reporter) -> None:
+    """Wait until a file of that name is there, and be deaf."""
+    report(Said(f"at {request.text}"))
+    while not Path(request.text).exists():
+        time.sleep(0.001)
+    report(Said(f"through {request.text}"))
+
+
+def _heed(request: Do, report: Reporter) -> None:
+    """Wait until it is called off; then return, or try to say something."""
+    report(Said("listening"))
+    report.called_off.wait()
+    if request.text == "return":
+        return
+    try:
+        report(Said("unheard"))
+    except Exception:  # noqa: BLE001 - as a library might
+        time.sleep(1000)
+
+
+def _touch(request: Do, report: Reporter) -> None:
+    Path(request.text).touch()
+    report(Said("touched"))
+
+
+def _thread(_: Do, report: Reporter) -> None:
+    report(Said(threading.current_thread().name))
+
+
+ACTIONS: dict[str, Callable[[Do, Reporter], None]] = {
     "echo": _echo,
     "environment": _environment,
     "folder": _folder,
@@ -128,8 +162,12 @@ ACTIONS = {
     "silent": _silent,
     "busy": _busy,
     "family": _family,
+    "gate": _gate,
+    "heed": _heed,
+    "touch": _touch,
+    "thread": _thread,
 }
 
 
 if __name__ == "__main__":
-    serve(Do, handle)
+    serve(Do, handle, lanes=int(os.environ.get(LANES_VARIABLE, "1")))

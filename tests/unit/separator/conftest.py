@@ -60,7 +60,9 @@ def catalogue(models_dir: Path, tmp_path: Path) -> Catalogue:
 def shelf(catalogue: Catalogue) -> ModelShelf:
     """Loads the made models; never fetches."""
     weights = Weights(catalogue=catalogue, allowed=False, clock=time.monotonic)
-    return ModelShelf(catalogue=catalogue, weights=weights, device=torch.device("cpu"), keep=2)
+    return ModelShelf(
+        catalogue=catalogue, weights=weights, device=torch.device("cpu"), budget=1 << 30
+    )
 
 
 @pytest.fixture

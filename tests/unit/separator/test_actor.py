@@ -19,6 +19,7 @@ import pytest
 from services.separator.actor import Finalizer, Separator
 from services.separator.children import Engines, encode_starter, engine_starter
 from services.separator.config import SeparatorConfig
+from services.separator.layout import Seat
 from shared.blobs import BlobStore, BlockingBlobs, open_store
 from shared.contracts.audio import AudioFormat, Metadata
 from shared.contracts.facts import Finalized, Prepared, Separated
@@ -68,13 +69,13 @@ class Bench(NamedTuple):
 
 
 @asynccontextmanager
-async def bench(folder: Path, models_dir: Path) -> AsyncIterator[Bench]:
+async def bench(folder: Path, models_dir: Path, *, lanes: int = 1) -> AsyncIterator[Bench]:
     config = SeparatorConfig(
         blobs_url=f"file://{folder}/blobs",
         scratch_dir=str(folder / "scratch"),
         models_dir=str(models_dir),
         fetch_weights=False,
-        device="cpu",
+        device=("cpu",),
         torch_threads=1,
         windows_per_chunk=3,
     )
@@ -83,11 +84,12 @@ async def bench(folder: Path, models_dir: Path) -> AsyncIterator[Bench]:
     start = engine_starter(config, environ, lines.append)
     started: list[EngineChild] = []
 
-    async def start_and_count() -> EngineChild:
-        started.append(await start())
+    async def start_and_count(seat: Seat) -> EngineChild:
+        started.append(await start(seat))
         return started[-1]
 
-    engines = Engines(start=start_and_count, slots=1)
+    seat = Seat(device="cpu", number=0, lanes=lanes, threads=1)
+    engines = Engines(start=start_and_count, seats=[seat], log=lines.append)
     store = open_store(config.blobs_url)
     made = Bench(
         Separator(engines=engines, silence=60, clock=time.monotonic, log=lines.append),
@@ -123,7 +125,13 @@ async def prepare(at: Bench, model: str, seconds: float = 3.0) -> tuple[PrepareW
 def chunk_work(prepared: tuple[PrepareWork, Prepared], chunk: int) -> SeparateWork:
     work, fact = prepared
     return SeparateWork(
-        job_id="j", unit=str(chunk), attempt=3, chunk=chunk, track=work.track, plan=fact.plan
+        job_id="j",
+        run="r",
+        unit=str(chunk),
+        attempt=3,
+        chunk=chunk,
+        track=work.track,
+        plan=fact.plan,
     )
 
 
@@ -131,6 +139,7 @@ def finalize_work(prepared: tuple[PrepareWork, Prepared]) -> FinalizeWork:
     work, fact = prepared
     return FinalizeWork(
         job_id="j",
+        run="r",
         track=work.track,
         plan=fact.plan,
         attempts=(3,) * fact.plan.chunks,
@@ -182,11 +191,15 @@ async def test_a_track_becomes_stems(tmp_path: Path, models_dir: Path) -> None:
         assert not list(at.scratch.glob("encode-*"))
 
         assert list((tmp_path / "blobs/work").rglob("chunk-*"))
-        at.blobs.put("work/j/4/chunk-0", b"of the retry that followed")
-        assert await at.finalizer.perform(SweepWork(job_id="j", attempt=3), at.report) is None
+        at.blobs.put("work/r/4/chunk-0", b"of the retry that followed")
+        assert (
+            await at.finalizer.perform(SweepWork(job_id="j", run="r", attempt=3), at.report) is None
+        )
         left = [path.parent.name for path in (tmp_path / "blobs/work").rglob("chunk-*")]
         assert left == ["4"]
-        assert await at.finalizer.perform(SweepWork(job_id="j", attempt=3), at.report) is None
+        assert (
+            await at.finalizer.perform(SweepWork(job_id="j", run="r", attempt=3), at.report) is None
+        )
 
 
 async def test_cancelling_kills_the_engine_and_the_next_work_starts_another(
@@ -204,23 +217,74 @@ async def test_cancelling_kills_the_engine_and_the_next_work_starts_another(
         assert time.monotonic() - asked < 2
         assert not at.started[0].alive
         assert not list((tmp_path / "blobs").glob("work/**/chunk-*"))
+        # The next one is started before anybody needs it.
         await prepare(at, "dsp", seconds=1.0)
         assert len(at.started) == 2
 
 
-async def test_an_engine_that_dies_is_an_error_with_a_code_and_is_replaced(
+async def kill_at_work(at: Bench) -> None:
+    """Kill the newest engine as soon as it is at work on something."""
+    at.busy.clear()
+    await at.busy.wait()
+    os.kill(at.started[-1].pid, signal.SIGKILL)
+
+
+async def test_a_chunk_survives_the_death_of_its_engine(tmp_path: Path, models_dir: Path) -> None:
+    async with bench(tmp_path, models_dir) as at:
+        prepared = await prepare(at, "dsp", seconds=60.0)
+        killer = asyncio.create_task(kill_at_work(at))
+        fact = await at.separator.perform(chunk_work(prepared, 0), at.report)
+        await killer
+        assert isinstance(fact, Separated)
+        assert [one.alive for one in at.started] == [False, True]
+
+
+async def test_an_engine_that_dies_again_and_again_is_an_error_with_a_code(
     tmp_path: Path, models_dir: Path
 ) -> None:
     async with bench(tmp_path, models_dir) as at:
         prepared = await prepare(at, "dsp", seconds=60.0)
-        at.busy.clear()
-        task = asyncio.create_task(at.separator.perform(chunk_work(prepared, 0), at.report))
-        await at.busy.wait()
-        os.kill(at.started[0].pid, signal.SIGKILL)
+
+        async def kill_all() -> None:
+            while True:
+                await kill_at_work(at)
+
+        killer = asyncio.create_task(kill_all())
         with pytest.raises(RetryableError) as caught:
-            await task
+            await at.separator.perform(chunk_work(prepared, 0), at.report)
+        killer.cancel()
         assert caught.value.code == Code.WORKER_CRASHED
         await prepare(at, "dsp", seconds=1.0)
+
+
+async def test_an_engine_that_is_started_again_is_warm(tmp_path: Path, models_dir: Path) -> None:
+    async with bench(tmp_path, models_dir) as at:
+        prepared = await prepare(at, "tiny")
+        os.kill(at.started[0].pid, signal.SIGKILL)
+        await at.separator.perform(chunk_work(prepared, 0), at.report)
+        at.heard.clear()
+        await at.separator.perform(chunk_work(prepared, 1), at.report)
+        assert Activity.LOADING_MODEL not in {one.activity for one in at.heard}
+        assert len(at.started) == 2
+
+
+async def test_calling_one_chunk_off_leaves_the_others_of_its_engine_alone(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    async with bench(tmp_path, models_dir, lanes=2) as at:
+        prepared = await prepare(at, "dsp", seconds=60.0)
+        at.busy.clear()
+        tasks = [
+            asyncio.create_task(at.separator.perform(chunk_work(prepared, chunk), at.report))
+            for chunk in range(2)
+        ]
+        await at.busy.wait()
+        tasks[0].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await tasks[0]
+        assert isinstance(await tasks[1], Separated)
+        assert len(at.started) == 1
+        assert not list((tmp_path / "blobs/work/r/3").glob("chunk-0"))
 
 
 async def test_another_version_of_the_model_is_refused(tmp_path: Path, models_dir: Path) -> None:

@@ -8,68 +8,20 @@ import signal
 import subprocess
 import sys
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.child import FRAME_BYTES, ROOT, Child, Limits
+from shared.child import ROOT, Child, Limits
+from shared.child_wire import FRAME_BYTES
 from shared.contracts.codec import Decoder
-from shared.errors import Code, RetryableError, StembusError, TerminalError
+from shared.errors import Code, RetryableError, TerminalError
+from tests.support.children.asking import PATIENCE, Starter, ask, failure
 from tests.support.children.obedient import Do, Said
 from tests.support.processes import ends_within
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
-
-#: Longer than any child here is silent when it is well.
-PATIENCE = 20.0
-
-
-class Starter(Protocol):
-    """Starts an obedient child."""
-
-    async def __call__(
-        self, *, limits: Limits | None = None, environment: Mapping[str, str] | None = None
-    ) -> Child[Do, Said]:
-        """It will be ended when the test is."""
-
-
-@pytest.fixture
-def lines() -> list[str]:
-    return []
-
-
-@pytest.fixture
-async def start(tmp_path: Path, lines: list[str]) -> AsyncIterator[Starter]:
-    started: list[Child[Do, Said]] = []
-
-    async def start(
-        *, limits: Limits | None = None, environment: Mapping[str, str] | None = None
-    ) -> Child[Do, Said]:
-        child: Child[Do, Said] = await Child.start(
-            "tests.support.children.obedient",
-            reports=Decoder(Said),
-            cwd=tmp_path,
-            on_line=lines.append,
-            limits=limits,
-            environment=environment,
-        )
-        started.append(child)
-        return child
-
-    yield start
-    for child in started:
-        await child.kill()
-
-
-async def ask(child: Child[Do, Said], *request: str | int, silence: float = PATIENCE) -> list[str]:
-    """All that it reports on a request."""
-    what, text, number = (*request, *("", 0)[len(request) - 1 :])
-    return [
-        said.text
-        async for said in child.ask(Do(str(what), str(text), int(number)), silence=silence)
-    ]
 
 
 async def test_reports_come_in_order_and_the_next_request_finds_it_alive(start: Starter) -> None:
@@ -137,14 +89,6 @@ async def test_a_named_failure_arrives_as_it_was_raised_and_the_child_goes_on(
         retryable.value.retry_after,
     ) == (Code.SOURCE_RATE_LIMITED, "slow down", 30.0)
     assert await ask(child, "echo", "a", 1) == ["a0"]
-
-
-async def failure(child: Child[Do, Said], *request: str | int, silence: float = PATIENCE) -> str:
-    """Code and detail of the retryable error that it ends with."""
-    with pytest.raises(StembusError) as caught:
-        await ask(child, *request, silence=silence)
-    assert isinstance(caught.value, RetryableError)
-    return str(caught.value)
 
 
 async def test_a_bug_is_a_crash_with_its_traceback_in_the_log(
