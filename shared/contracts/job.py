@@ -147,6 +147,14 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
             if name.isdigit() and unit.state is UnitState.DONE
         )
 
+    @property
+    def pieces_ready(self) -> int:
+        """Number of chunks that are done with all before them: what can be heard already."""
+        number = 0
+        while (unit := self.units.get(str(number))) and unit.state is UnitState.DONE:
+            number += 1
+        return number
+
     def awaits(self, unit: str, attempt: int) -> bool | None:
         """Whether a fact of this attempt is awaited; None if it was ordered after this record."""
         found = self.units.get(unit)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from shared.contracts.audio import Metadata, StemFile
+from shared.contracts.audio import SAMPLE_RATE, Metadata, StemFile
 from shared.contracts.job import Job, Moment, Phase, Status
 from shared.contracts.problem import Problem
 from shared.contracts.request import Options, Priority, Source
@@ -19,6 +19,10 @@ class Separation(Struct, frozen=True, kw_only=True):
     stems: tuple[str, ...]
     chunks: int
     chunks_done: int
+    #: Pieces that can be heard while the rest is being made: the first ones, without a gap.
+    pieces_ready: int = 0
+    #: Length of each piece but the last, which goes up to the end of the song.
+    piece_seconds: float = 0.0
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
@@ -77,6 +81,8 @@ def snapshot(job: Job) -> Snapshot:
             chunks=job.plan.chunks,
             # One that shares the result of another has computed none itself.
             chunks_done=job.plan.chunks if job.result else job.chunks_done,
+            pieces_ready=job.pieces_ready,
+            piece_seconds=job.plan.chunk_frames / SAMPLE_RATE,
         )
     )
     return Snapshot(
