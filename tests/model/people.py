@@ -23,7 +23,7 @@ from shared.contracts.commands import (
 from shared.contracts.facts import Failed
 from shared.contracts.problem import Problem
 from shared.contracts.request import Priority
-from shared.contracts.work import STAGE_OF, UNASKED, ExpandWork
+from shared.contracts.work import STAGE_OF, UNASKED, ExpandWork, FinalizeWork
 from shared.errors import Code, RetryableError, TerminalError
 from tests.support.batches import expanded, submit_batch, submit_playlist
 from tests.support.jobs import fact_of, submit
@@ -219,6 +219,8 @@ class Workers:
                 unit=work.unit,
                 attempt=work.attempt,
                 problem=OUTCOMES[outcome],
+                # A finalization knows which chunks are gone, or only that some are.
+                lost=(0,) if isinstance(work, FinalizeWork) and work.attempt % 2 else (),
             )
         if isinstance(work, ExpandWork):
             return expanded(3, work.attempt, batch_id=work.job_id)
