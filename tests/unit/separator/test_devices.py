@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pytest
 import torch
+from services.separator.inference import ChunkRun
+from services.separator.spans import SpanHeader, pack_span
 
 from services.separator.devices import CPU, choose_device, out_of_memory, placed
 from services.separator.engine import Engine
-from services.separator.inference import ChunkRun
 from services.separator.messages import ChunkStored, EngineSettings, SeparateChunk
 from services.separator.models import LoadedModel, ModelShelf
-from services.separator.spans import SpanHeader, pack_span
 from shared.errors import Code, RetryableError
 from tests.support.audio import interleaved, noise, stored_track, track_of
 from tests.unit.separator.test_equality import STRIDE, plan_for

@@ -13,13 +13,13 @@ import av
 import msgspec
 import numpy as np
 import pytest
+from services.separator.spans import SpanHeader, pack_span
 
 from services.separator.core import output_span, stride_frames, triangle, window_span, windows_of
 from services.separator.encode import StemWriter
 from services.separator.encoders import quantized
 from services.separator.gather import BLOCK_FRAMES
 from services.separator.messages import EncodeReport, EncodeStems, Progressed, StemsEncoded
-from services.separator.spans import SpanHeader, pack_span
 from services.separator.waveform import PeakMeter, Waveforms
 from shared.contracts.audio import AudioFormat, Metadata, Plan, Result
 from shared.errors import Code, TerminalError
