@@ -241,6 +241,8 @@ class Workers:
                 unit=work.unit,
                 attempt=work.attempt,
                 problem=OUTCOMES[outcome],
+                # A finalization knows which chunks are gone, or only that some are.
+                lost=(0,) if isinstance(work, FinalizeWork) and work.attempt % 2 else (),
             )
         if isinstance(work, ExpandWork):
             return expanded(3, work.attempt, batch_id=work.job_id)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import select
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -23,3 +25,29 @@ def ends_within(pid: int, seconds: float) -> bool:
         return bool(select.select([fd], [], [], seconds)[0])
     finally:
         os.close(fd)
+
+
+def freeze(pid: int) -> None:
+    """SIGSTOP; returns when none of its threads runs any more."""
+    os.kill(pid, signal.SIGSTOP)
+    while not all(_state(thread) in "tTZX" for thread in Path(f"/proc/{pid}/task").iterdir()):
+        os.sched_yield()
+
+
+def thaw(pid: int) -> None:
+    """SIGCONT; one that has ended meanwhile is left in peace."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process has held since its program began (VmHWM)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (kib,) = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(kib) << 10
+
+
+def _state(thread: Path) -> str:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0]
+    return "X"

@@ -72,6 +72,11 @@ class RunningStack:
         pid = self.pids().get(service)
         return children_of(pid) if pid else set()
 
+    def engine(self, member: str = "separator-1") -> int:
+        """The engine of a separator, which has one."""
+        (found,) = [pid for pid in children_of(self.members()[member]) if _is_engine(pid)]
+        return found
+
     def family(self) -> set[int]:
         """Every process of the stack, its children's children included."""
         return _family(self.process.pid)
@@ -121,12 +126,14 @@ def running_stack(
     models: Path | None = None,
     settings: Mapping[str, str] | None = None,
     schedulers: int = 1,
+    separators: int = 1,
 ) -> Iterator[RunningStack]:
     """``stembus up`` with its state in ``data``; nothing of it is left afterwards.
 
     ``settings`` are environment variables of all services.
     """
-    words = ["up", "--data", str(data), "--port", "0", "--schedulers", str(schedulers)]
+    words = ["up", "--data", str(data), "--port", "0"]
+    words += ["--schedulers", str(schedulers), "--separators", str(separators)]
     if models is not None:
         words += ["--models", str(models)]
     process = subprocess.Popen(
@@ -180,6 +187,12 @@ def _name_of(pid: int) -> str:
         words = Path(f"/proc/{pid}/cmdline").read_text()
         return next((name for mark, name in _NAMES.items() if mark in words), "")
     return ""
+
+
+def _is_engine(pid: int) -> bool:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return "services.separator.engine" in Path(f"/proc/{pid}/cmdline").read_text()
+    return False
 
 
 def _member_of(pid: int) -> str:

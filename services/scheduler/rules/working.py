@@ -16,6 +16,7 @@ from services.scheduler.rules.record import (
     ended,
     failed,
     from_the_start,
+    highest_attempt,
     ordered,
     pause,
     with_unit,
@@ -92,7 +93,7 @@ def failure(job: Job, fact: Failed, at: Circumstances) -> Outcome:
     problem = fact.problem
     note = f"{fact.stage} {fact.unit}: {problem.title}"
     if problem.code in LOST and job.restarts < at.retries.restarts:
-        return _anew(job, fact.unit, at, f"{note}; making it anew")
+        return _anew(job, fact, at, f"{note}; making it anew")
     failures = unit.failures + 1
     patient = problem.code in PATIENT
     attempts = at.retries.patient_attempts if patient else at.retries.attempts[fact.stage]
@@ -110,19 +111,31 @@ def failure_again(job: Job, fact: Failed, _: Circumstances) -> Outcome:
     return Repeated(job) if same else Stale("not what the job has failed of")
 
 
-def _anew(job: Job, unit: str, at: Circumstances, note: str) -> Outcome:
+def _anew(job: Job, fact: Failed, at: Circumstances, note: str) -> Outcome:
     """Finalization misses chunks: compute them again; anything else misses the track.
+
+    Where it says which chunks, the others stay done.
 
     What is still out is not called off: said again, the stop would take the new orders away, and
     the broker would drop those, said again, as ones that it knows.  Whoever works on what is not
     awaited any more learns it from the record.
     """
-    if unit == UNIT_STEMS:
-        job = at_phase(without_chunks(job), Phase.SEPARATION, at)
+    if fact.unit == UNIT_STEMS:
+        job = at_phase(_without(job, fact.lost), Phase.SEPARATION, at)
     else:
         job = at_phase(from_the_start(job), Phase.DOWNLOAD, at)
     job = replace(job, restarts=job.restarts + 1)
     return ordered(job, at, note)
+
+
+def _without(job: Job, lost: tuple[int, ...]) -> Job:
+    """Of a job that is being finalized: these chunks are gone; all, where it names none."""
+    names = {str(chunk) for chunk in lost} & job.units.keys()
+    if not names:
+        return without_chunks(job)
+    kept = {name: unit for name, unit in job.units.items() if name not in {*names, UNIT_STEMS}}
+    floor = max(job.attempt_floor, highest_attempt(job))
+    return replace(job, units=kept, attempt_floor=floor)
 
 
 def _accept(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from services.scheduler.decision import Dispatched, RetryLimits
+from services.scheduler.core import advance
+from services.scheduler.decision import Dispatched, RetryLimits, Stale
+from services.scheduler.progress import SPANS
 from shared.contracts.commands import CancelJob, RetryJob
-from shared.contracts.facts import Failed
+from shared.contracts.facts import Failed, Finalized, Separated
 from shared.contracts.job import Job, Phase, Status
 from shared.contracts.problem import Problem
 from shared.contracts.work import (
@@ -15,8 +17,11 @@ from shared.contracts.work import (
     UNIT_SOURCE,
     UNIT_STEMS,
     DownloadWork,
+    FinalizeWork,
     SeparateWork,
     Stage,
+    Word,
+    WorkBase,
 )
 from shared.errors import Code, TerminalError
 from tests.support import jobs
@@ -28,6 +33,16 @@ CORRUPT = Problem.of(TerminalError(Code.BLOB_CORRUPT, "it is damaged"))
 
 def lost(stage: Stage, unit: str, attempt: int = 1, problem: Problem = LOST) -> Failed:
     return jobs.failed(stage, unit, attempt, problem=problem)
+
+
+def missing(*chunks: int, attempt: int = 1) -> Failed:
+    """A finalization that says which chunks are damaged."""
+    fact = jobs.failed(Stage.FINALIZE, UNIT_STEMS, attempt, problem=CORRUPT)
+    return replace(fact, lost=chunks)
+
+
+def said(words: tuple[Word, ...]) -> list[tuple[str, int]]:
+    return [(word.unit, word.attempt) for word in words if isinstance(word, WorkBase)]
 
 
 @pytest.mark.parametrize("problem", [LOST, CORRUPT], ids=lambda problem: problem.code)
@@ -47,6 +62,60 @@ def test_a_finalization_that_misses_chunks_has_them_computed_again(problem: Prob
         jobs.finalized(2),
     )
     assert ended.status == Status.COMPLETED
+
+
+def test_a_finalization_that_says_which_chunks_are_lost_has_only_them_computed_again() -> None:
+    before = jobs.finalizing()
+    job = live(before, missing(1))
+    assert (job.status, job.phase, job.restarts) == (Status.PROCESSING, Phase.SEPARATION, 1)
+    assert said(job.outbox) == [("1", 2)]
+    assert (job.units["0"], job.units["2"], job.chunks_done) == (done(), done(), 2)
+    assert job.progress == before.progress == SPANS[Phase.FINALIZATION][0]
+    again = live(job, jobs.separated(1, 2))
+    (order,) = again.outbox
+    assert isinstance(order, FinalizeWork)
+    assert (order.attempt, order.attempts) == (2, (1, 2, 1))
+    assert (again.phase, again.progress) == (Phase.FINALIZATION, before.progress)
+    assert live(again, jobs.finalized(2)).status is Status.COMPLETED
+
+
+def test_no_more_lost_chunks_are_out_at_once_than_others() -> None:
+    job = live(jobs.finalizing(), missing(2, 0, 1))
+    assert said(job.outbox) == [("0", 2), ("1", 2)]
+    assert said(live(job, jobs.separated(0, 2)).outbox) == [("2", 2)]
+
+
+def test_what_is_lost_again_and_again_counts_on_and_is_given_up_at_last() -> None:
+    job = jobs.finalizing()
+    for attempt in range(1, RetryLimits().restarts + 1):
+        job = live(job, missing(1, attempt=attempt), jobs.separated(1, attempt + 1))
+    assert (job.units["0"], job.units["1"]) == (done(), done(RetryLimits().restarts + 1))
+    job = live(job, missing(1, attempt=RetryLimits().restarts + 1))
+    assert (job.status, job.error) == (Status.FAILED, CORRUPT)
+
+
+@pytest.mark.parametrize(
+    "stale", [jobs.separated(1), jobs.separated(2), jobs.finalized(), missing(1, 2)]
+)
+def test_what_is_still_said_of_attempts_that_are_lost_changes_nothing(
+    stale: Separated | Finalized | Failed,
+) -> None:
+    job = live(jobs.finalizing(), missing(1, 2), window=1)
+    assert said(job.outbox) == [("1", 2)]
+    assert isinstance(advance(job, stale, jobs.at()), Stale)
+
+
+def test_chunks_that_there_never_were_are_not_believed_to_be_lost() -> None:
+    job = live(jobs.finalizing(), missing(7, -1))
+    assert said(job.outbox) == [("0", 2), ("1", 2)]
+    assert job.chunks_done == 0
+
+
+def test_a_job_that_is_cancelled_while_a_lost_chunk_is_computed_sweeps_every_attempt() -> None:
+    job = live(jobs.finalizing(), missing(1), CancelJob(job_id=JOB))
+    assert said(job.outbox) == [("sweep", 2)]
+    resumed = live(job, RetryJob(job_id=JOB), Dispatched(JOB))
+    assert said(resumed.outbox) == [("0", 3), ("1", 3)]
 
 
 @pytest.mark.parametrize(

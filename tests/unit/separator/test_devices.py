@@ -12,7 +12,6 @@ from services.separator.spans import SpanHeader, pack_span
 
 from services.separator.devices import CPU, choose_device, out_of_memory, placed
 from services.separator.engine import Engine
-from services.separator.inference import ChunkRun
 from services.separator.messages import ChunkStored, EngineSettings, SeparateChunk
 from services.separator.models import LoadedModel, ModelShelf
 from shared.errors import Code, RetryableError
