@@ -66,7 +66,7 @@ def _median(frames: NDArray[np.float64]) -> float:
 
 
 def _metrics() -> Any:  # noqa: ANN401 - museval ships no types
-    """museval's metrics without the package around them.
+    """The metrics of museval without the package around them.
 
     ``import museval`` reads a data set's files, too, and refuses to without an ffmpeg binary.
     """

@@ -34,9 +34,7 @@ def mixed(*, side: float) -> Audio:
         (np.full((10, 2), np.nan, np.float32), ()),
     ],
 )
-def test_a_track_deserves_what_its_width_says(
-    audio: Audio, expected: tuple[Remark, ...]
-) -> None:
+def test_a_track_deserves_what_its_width_says(audio: Audio, expected: tuple[Remark, ...]) -> None:
     width = Width()
     width.add(audio)
     assert expected == width.remarks("dsp")
