@@ -194,7 +194,9 @@ def _spoken(frames: int, random: np.random.Generator) -> Wave:
         if on and first < frames:
             hump = np.hanning(int(0.08 * SAMPLE_RATE))[: frames - first]
             when[first : first + len(hump)] = hump
-    return voiced + 0.35 * voiced.std() / max(hiss.std(), 1e-9) * hiss * when
+    level = 0.35 * float(voiced.std()) / max(float(hiss.std()), 1e-9)
+    both: Wave = voiced + level * hiss * when
+    return both
 
 
 def _band(wave: Wave, low: float, high: float) -> Wave:
@@ -214,7 +216,8 @@ def _in_a_room(vocals: Wave, share: float, random: np.random.Generator) -> Wave:
         np.fft.rfft(vocals, size, axis=0) * np.fft.rfft(tail, size, axis=0), size, axis=0
     )[: len(vocals)]
     level = share * float(vocals.std()) / max(float(heard.std()), 1e-9)
-    return vocals + level * heard
+    both: Wave = vocals + level * heard
+    return both
 
 
 def _roots(beats: int, kind: Kind, random: np.random.Generator) -> Iterator[int]:
