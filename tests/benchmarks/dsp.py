@@ -108,9 +108,22 @@ def _markdown(rows: list[Row]) -> str:
                 mark = " *" if found[0].hopeless else ""
                 cells = [f"{values[0]:.1f}", *(f"{one - values[0]:+.1f}" for one in values[1:])]
                 lines.append(f"| {kind}{mark} | {' | '.join(cells)} |")
+    lines += ["", *_beaten(rows)]
     reasons = dict.fromkeys(row.hopeless for row in rows if row.hopeless)
     lines += ["", *(f"\\* Hopeless: {reason}." for reason in reasons)]
     return "\n".join(lines) + "\n"
+
+
+def _beaten(rows: list[Row]) -> list[str]:
+    """Where something else gives a better voice than all of it together."""
+    said = []
+    for ours in (row for row in rows if row.method == "combined"):
+        rivals = [row for row in rows if row.kind == ours.kind]
+        best = max(rivals, key=lambda row: row.stems["vocals"].si_sdr)
+        behind = best.stems["vocals"].si_sdr - ours.stems["vocals"].si_sdr
+        if behind > 0:
+            said.append(f"- {ours.kind}: *{best.method}* gives vocals {behind:.1f} dB better.")
+    return ["Where *combined* is not the best, by the SI-SDR of vocals:", "", *said] if said else []
 
 
 if __name__ == "__main__":

@@ -88,19 +88,14 @@ KINDS: Final = (
     Kind(name="spoken, drums alone", voice=Voice.SPOKEN, chords=0.0, drums=1.6),
     Kind(name="sung, a mono band", voice=Voice.SUNG, width=0.0, drums=1.0, bass=1.0),
     Kind(name="spoken, a mono band", voice=Voice.SPOKEN, width=0.0, drums=1.0, bass=1.0),
-    Kind(
-        name="sung, mono chords that don't repeat",
-        voice=Voice.SUNG,
-        width=0.0,
-        repeats=False,
-        hopeless="neither place nor repetition tells the voice from the chords",
-    ),
+    # Plucks are strokes, and so even here something tells them from a sung voice.
+    Kind(name="sung, mono chords that don't repeat", voice=Voice.SUNG, width=0.0, repeats=False),
     Kind(
         name="spoken, mono chords that don't repeat",
         voice=Voice.SPOKEN,
         width=0.0,
         repeats=False,
-        hopeless="neither place nor repetition tells the voice from the chords",
+        hopeless="neither place nor repetition nor strokes tell the voice from the chords",
     ),
 )
 

@@ -27,6 +27,7 @@ GAINS = {
     "spoken, drums alone": (2.0, 2.0),
     "sung, a mono band": (6.5, 6.5),
     "spoken, a mono band": (1.5, 1.5),
+    "sung, mono chords that don't repeat": (3.0, 3.0),
 }
 
 
