@@ -58,7 +58,7 @@ class Balance:
     """The weights of the first look, and of the second where there is a side channel or none.
 
     Fitted by least squares to the made mixes of ``tests/support/mixes.py`` with other seeds
-    than those that are measured, and rounded.
+    than those that are measured, then rounded and simplified by hand.
     """
 
     first: Weights = Weights(level=0.5, place=0.75, novelty=0.3, tone=0.35, prior=-2.0)

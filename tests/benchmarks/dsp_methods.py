@@ -24,7 +24,11 @@ class Unprocessed(nn.Module):
 
 
 def methods() -> dict[str, nn.Module]:
-    """By name, in the order of the table; each one alone has weights fitted for it alone."""
+    """By name, in the order of the table.
+
+    Each one alone has weights fitted for it alone, but for the centre's second look: its prior
+    was chosen by hand.
+    """
     centre = Balance(
         first=Weights(level=0.67, place=0.55, prior=-1.27),
         wide=Weights(place=0.55, prior=1.5),
