@@ -58,7 +58,7 @@ class Balance:
     """The weights of the first look, and of the second where there is a side channel or none.
 
     Fitted by least squares to the made mixes of ``tests/support/mixes.py`` with other seeds
-    than those that are measured, and rounded.
+    than those that are measured, then rounded and simplified by hand.
     """
 
     first: Weights = Weights(level=0.5, place=0.75, novelty=0.3, tone=0.35, prior=-2.0)
@@ -121,7 +121,8 @@ class Dsp(nn.Module):
     def _mask(self, evidence: Tensor, weights: Tensor) -> Tensor:
         """Voice share of each bin; evidence (kinds, bins, times), weights (kinds + 1,)."""
         odds = torch.tensordot(weights[:-1], evidence, dims=1) + weights[-1]
-        return odds.sigmoid() * self.low_cut
+        share: Tensor = odds.sigmoid() * self.low_cut
+        return share
 
 
 def _row(weights: Weights, like: Tensor) -> Tensor:
@@ -136,7 +137,7 @@ def _width(middle: Tensor, side: Tensor) -> Tensor:
 
 
 def _panned(middle: Tensor, side: Tensor, voice: Tensor) -> Tensor:
-    """What of ``middle`` the ``side`` channel explains: least squares, a factor for each bin.
+    """The part of ``middle`` that the ``side`` channel explains, by a factor for each bin.
 
     A bin where the voice is strong says little about the factor and counts the less.
     """
