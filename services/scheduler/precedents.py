@@ -125,7 +125,7 @@ class Precedents:
 
     def _heir(self, job: Job) -> str:
         """Who goes on with its run, should it end: of those who follow and may start, the first."""
-        if job.status is not Status.PROCESSING:
+        if job.status.terminal:
             return ""
         known = map(self._ledger.get, self._ledger.relations.followers(job.id))
         those = (found[1] for found in known if found and found[1].held_at is None)

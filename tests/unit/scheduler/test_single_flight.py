@@ -99,6 +99,27 @@ async def test_a_cancelled_twin_does_not_cancel_the_other(new_realm: NewRealm, h
     assert realm.stored("b").status is Status.COMPLETED
 
 
+async def test_a_run_is_passed_on_until_somebody_ends_it(new_realm: NewRealm) -> None:
+    """The heir is called off before its turn, with others that follow it."""
+    realm = new_realm(slots=SLOTS, queue=QueueLimits(max_processing=1))
+    await led(realm, "a", "b")
+    await realm.scheduler.receive(jobs.separated(0, job_id="leader"))
+    await realm.scheduler.receive(CancelJob(job_id="leader"))
+    await obey(realm)
+    assert statuses(realm)["b"] == (Status.PENDING, "a")
+    words = await realm.scheduler.receive(CancelJob(job_id="a"))
+    assert list(words) == [StopOrder(job_id="a")]
+    await obey(realm)
+    await obey(realm)
+    heir = realm.stored("b")
+    assert (heir.status, heir.run, heir.chunks_done) == (Status.PROCESSING, "leader", 1)
+    words = await realm.scheduler.receive(CancelJob(job_id="b"))
+    assert [(type(word), getattr(word, "run", "")) for word in words] == [
+        (StopOrder, ""),
+        (SweepWork, "leader"),
+    ]
+
+
 async def test_a_follower_that_ends_harms_nobody(new_realm: NewRealm) -> None:
     realm = new_realm(slots=SLOTS)
     await led(realm, "a", "b")
