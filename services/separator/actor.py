@@ -257,8 +257,8 @@ class Finalizer:
 
     async def _remove(self, work: RemoveWork) -> None:
         # The same id may have been submitted anew: what that job computes is younger.
-        for run in {work.job_id, work.run or work.job_id}:
-            await self._blobs.delete_untouched(work_prefix(run), work.before)
+        # A job that has left its run to another must not take that folder away.
+        await self._blobs.delete_untouched(work_prefix(work.run or work.job_id), work.before)
         if work.result is not None:
             await self._blobs.delete_untouched(result_prefix(work.result), work.before)
         if work.track is not None:
