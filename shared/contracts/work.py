@@ -1,13 +1,8 @@
 """Words that go down: what the scheduler orders workers to do, or to stop doing.
 
 A unit of work is named within its job (``source``, ``prepare``, ``0`` … ``n``, ``stems``,
-<<<<<<< HEAD
 ``sweep``, ``sweep-left``, ``remove``), or within its batch (``playlist``).  The attempt fences:
 the scheduler accepts a fact only for the attempt it ordered.
-=======
-``sweep``, ``sweep-left``, ``remove``), or within its batch (``playlist``).  The attempt fences: the
-scheduler accepts a fact only for the attempt it ordered.
->>>>>>> once
 """
 
 from __future__ import annotations
