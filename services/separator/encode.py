@@ -24,7 +24,7 @@ from services.separator.messages import (
 from services.separator.waveform import MIX, PeakMeter, waveforms
 from shared.blobs import BlockingBlobs, open_store, peaks_key, stem_key
 from shared.child_main import serve
-from shared.contracts.audio import Result, StemFile
+from shared.contracts.audio import AudioFormat, Result, StemFile
 from shared.contracts.codec import encode
 from shared.contracts.live import Activity
 from shared.separation.identity import result_id
@@ -63,7 +63,8 @@ class StemWriter:
                 meters[stem].add(block.start, samples)
             tell(_MEASURED * (block.start + len(block.mix)) / frames)
         loudest = max(meters[stem].peak for stem in plan.stems)
-        gain = 1.0 if loudest <= 1.0 else 1.0 / loudest
+        floats = request.format is AudioFormat.WAV32F
+        gain = 1.0 if floats or loudest <= 1.0 else 1.0 / loudest
 
         with (
             open_encoders(self._folder, plan.stems, request.format, request.metadata) as encoders,
@@ -87,7 +88,7 @@ class StemWriter:
         for index, stem in enumerate(plan.stems, start=1):
             path = self._folder / f"{stem}.{request.format.extension}"
             self._blobs.put(stem_key(name, stem, request.format.extension), path)
-            peak = min(1.0, meters[stem].peak * gain)
+            peak = meters[stem].peak * gain
             files.append(StemFile(name=stem, bytes=path.stat().st_size, peak=peak))
             tell(_ENCODED + (1 - _ENCODED) * index / len(plan.stems))
         self._blobs.put(peaks_key(name), encode(waveforms(meters, frames, gain)))

@@ -13,16 +13,22 @@ import av
 import msgspec
 import numpy as np
 import pytest
-from services.separator.spans import SpanHeader, pack_span
 
-from services.separator.core import output_span, stride_frames, triangle, window_span, windows_of
 from services.separator.encode import StemWriter
 from services.separator.encoders import quantized
-from services.separator.gather import BLOCK_FRAMES
 from services.separator.messages import EncodeReport, EncodeStems, Progressed, StemsEncoded
 from services.separator.waveform import PeakMeter, Waveforms
-from shared.contracts.audio import AudioFormat, Metadata, Plan, Result
+from shared.contracts.audio import AudioFormat, Metadata, Pass, Plan, Result
 from shared.errors import Code, TerminalError
+from shared.separation.spans import BLOCK_FRAMES, header_of, pack_span
+from shared.separation.windows import (
+    output_span,
+    pass_weight,
+    stride_frames,
+    triangle,
+    window_span,
+    windows_of,
+)
 from tests.support.audio import Audio, silence, song, stored_track, tone
 
 if TYPE_CHECKING:
@@ -42,7 +48,7 @@ class Encoded(NamedTuple):
     waveforms: Waveforms
 
     def file(self, stem: str) -> bytes:
-        key = f"results/{self.result.id}/{stem}.{self.result.format.value}"
+        key = f"results/{self.result.id}/{stem}.{self.result.format.extension}"
         return self.blobs.get_range(key, 0, self.blobs.size(key))
 
     def seconds(self, stem: str) -> float:
@@ -63,8 +69,8 @@ def decode(data: bytes) -> Audio:
             array = frame.to_ndarray()
             if not frame.format.is_planar:
                 array = array.reshape(-1, 2).T
-            if array.dtype == np.int32:
-                array = array.astype(np.float64) / (1 << 31)
+            if array.dtype != np.float32:
+                array = array / -float(np.iinfo(array.dtype).min)
             pieces.append(array)
         return np.concatenate(pieces, axis=1).T.astype(np.float32)
 
@@ -77,25 +83,25 @@ def plan_of(frames: int, stems: tuple[str, ...], per_chunk: int = 2) -> Plan:
         computed=("drums", "vocals"),
         stems=stems,
         frames=frames,
-        segment=SEGMENT,
-        stride=stride_frames(SEGMENT),
-        windows_per_chunk=per_chunk,
+        passes=(Pass(members=(0,), segment=SEGMENT, stride=stride_frames(SEGMENT)),),
+        chunk_frames=per_chunk * stride_frames(SEGMENT),
     )
 
 
 def chunks_of(plan: Plan, normalized: Audio) -> list[Audio]:
-    """The weighted sums of sources that are the same in every window, (2, frames, 2) each."""
-    weight = triangle(plan.segment)
-    sums = []
+    """What chunks store of sources that are the same in every window, (2, frames, 2) each."""
+    (one,) = plan.passes
+    weight = triangle(one.segment)
+    chunks = []
     for chunk in range(plan.chunks):
         whole = output_span(plan, chunk)
-        one = np.zeros((2, whole.frames, 2), np.float32)
-        for window in windows_of(plan, chunk):
-            span = window_span(plan, window)
-            part = normalized[:, span.start : span.end] * weight[: span.frames, None]
-            one[:, span.start - whole.start : span.end - whole.start] += part
-        sums.append(one)
-    return sums
+        own = np.zeros(whole.frames, np.float32)
+        for window in windows_of(plan, chunk, one):
+            span = window_span(plan, one, window)
+            own[span.start - whole.start : span.end - whole.start] += weight[: span.frames]
+        share = own / pass_weight(plan, one, whole)
+        chunks.append(normalized[:, whole.start : whole.end] * share[:, None])
+    return chunks
 
 
 def order(
@@ -112,10 +118,8 @@ def order(
     sources = np.stack((mix * DRUMS_SHARE, vocals))
     keys = []
     for chunk, sums in enumerate(chunks_of(plan, (sources - mean) / scale)):
-        span = output_span(plan, chunk)
-        header = SpanHeader(digest="d", sources=plan.computed, start=span.start, frames=span.frames)
         keys.append(f"work/j/1/chunk-{chunk}")
-        blobs.put(keys[-1], pack_span(header, sums))
+        blobs.put(keys[-1], pack_span(header_of(plan, chunk), sums))
     return EncodeStems(
         track=track, plan=plan, chunk_keys=tuple(keys), format=audio_format, metadata=METADATA
     )
@@ -250,7 +254,7 @@ def test_a_damaged_chunk_is_noticed(blobs: BlockingBlobs, tmp_path: Path) -> Non
     data = bytearray(blobs.get_range(key, 0, blobs.size(key)))
     data[-100] ^= 4
     blobs.put(key, bytes(data))
-    with pytest.raises(TerminalError, match="checksum") as caught:
+    with pytest.raises(TerminalError, match="block 1 of vocals is damaged") as caught:
         encoded(request, blobs, tmp_path / "scratch")
     assert caught.value.code == Code.BLOB_CORRUPT
 
@@ -265,6 +269,34 @@ def test_a_missing_chunk_is_noticed(blobs: BlockingBlobs, tmp_path: Path) -> Non
     with pytest.raises(TerminalError) as caught:
         encoded(few, blobs, tmp_path / "scratch")
     assert caught.value.code == Code.BLOB_MISSING
+
+
+def test_sixteen_bits_are_dithered_the_same_way_each_time(
+    blobs: BlockingBlobs, tmp_path: Path
+) -> None:
+    quiet = tone(BLOCK_FRAMES + 999, 500.0, level=0.4 / (1 << 15))
+    quiet[:1000] = 0.0
+    request = order(blobs, quiet, quiet, AudioFormat.WAV16, ("vocals",))
+    got = encoded(request, blobs, tmp_path / "scratch")
+    again = encoded(request, blobs, tmp_path / "again")
+    assert got.file("vocals") == again.file("vocals")
+    heard = got.decoded("vocals")
+    assert len(heard) == len(quiet)
+    assert not heard[:1000].any()
+    # Rounding alone would leave nothing of a tone below half a step.
+    wave = quiet[1000:, 0].astype(np.float64)
+    assert heard[1000:, 0] @ wave / (wave @ wave) == pytest.approx(1.0, abs=0.1)
+    assert np.abs(heard - quiet).max() <= 1.5 / (1 << 15)
+
+
+def test_floats_are_stored_as_they_are(blobs: BlockingBlobs, tmp_path: Path) -> None:
+    mix, vocals = tone(70_000, 300.0, level=0.5), tone(70_000, 300.0, level=-1.5)
+    got = encoded(order(blobs, mix, vocals, AudioFormat.WAV32F), blobs, tmp_path / "scratch")
+    assert got.result.gain == 1.0
+    np.testing.assert_allclose(vocals, got.decoded("vocals"), atol=2e-6)
+    np.testing.assert_allclose(mix - vocals, got.decoded("instrumental"), atol=2e-6)
+    peaks = {one.name: one.peak for one in got.result.stems}
+    assert peaks["instrumental"] == pytest.approx(2.0, rel=1e-3)
 
 
 def test_full_scale_is_not_wrapped_around() -> None:
