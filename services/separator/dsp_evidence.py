@@ -59,7 +59,9 @@ def gather(
 
 def smooth(bins: Tensor, times: int) -> Tensor:
     """The mean over so many neighbours in time; (bins, times) → same."""
-    return functional.avg_pool1d(bins, times, stride=1, padding=times // 2, count_include_pad=False)
+    return functional.avg_pool1d(
+        bins, times, stride=1, padding=times // 2, count_include_pad=False
+    )
 
 
 def _odds(voice: Tensor, rest: Tensor) -> Tensor:
