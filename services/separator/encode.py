@@ -38,6 +38,7 @@ from shared.separation.identity import result_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
@@ -202,18 +203,27 @@ class StemWriter:
                     encoders[stem].write(turned)
                 return signals[stem].true_peak.so_far
 
+            def settle(takes: list[Future[float]], frames: int) -> None:
+                nonlocal clips
+                highest = max((one.result() for one in takes), default=0.0)
+                progress.moved(frames * (_MEASURED if clips else 1.0))
+                if can_clip and not clips and highest > 1.0:
+                    clips = True
+                    progress.again()
+
+            takes: list[Future[float]] = []
+            frames = 0
             for block in gathering.blocks():
+                # While a block is encoded, the next one is read.
+                settle(takes, frames)
+                frames = len(block.mix)
                 takes = [
                     pool.submit(take, stem, block.start, samples)
                     for stem, samples in block.stems.items()
                 ]
                 if hear is not None:
                     hear(block)
-                highest = max([one.result() for one in takes])
-                progress.moved(len(block.mix) * (_MEASURED if clips else 1.0))
-                if can_clip and not clips and highest > 1.0:
-                    clips = True
-                    progress.again()
+            settle(takes, frames)
             if not clips:
                 for encoder in encoders.values():
                     encoder.finish()
