@@ -11,13 +11,14 @@ from msgspec.structs import replace
 
 from services.separator.children import answer
 from services.separator.messages import (
+    ENCODE_ANSWER,
+    ChunksLost,
     ChunkStored,
     DescribeModels,
     EncodeStems,
     ModelsDescribed,
     PrepareTrack,
     SeparateChunk,
-    StemsEncoded,
     TrackPrepared,
 )
 from shared.blobs import (
@@ -27,7 +28,7 @@ from shared.blobs import (
     track_record_key,
     work_prefix,
 )
-from shared.contracts.facts import Fact, Finalized, Prepared, Separated
+from shared.contracts.facts import Fact, Failed, Finalized, Prepared, Separated
 from shared.contracts.work import (
     FinalizeWork,
     PrepareWork,
@@ -279,9 +280,19 @@ class Finalizer:
         async with scratch_folder(self._scratch, ENCODES) as folder:
             child = await self._start(folder)
             try:
-                encoded = await answer(child, order, StemsEncoded, report, self._silence)
+                encoded = await answer(child, order, ENCODE_ANSWER, report, self._silence)
             finally:
                 await child.kill()
+        if isinstance(encoded, ChunksLost):
+            return Failed(
+                job_id=work.job_id,
+                stage=Stage.FINALIZE,
+                unit=work.unit,
+                attempt=work.attempt,
+                elapsed=self._clock() - started,
+                problem=encoded.problem,
+                lost=encoded.chunks,
+            )
         return Finalized(
             job_id=work.job_id,
             stage=Stage.FINALIZE,

@@ -1,11 +1,12 @@
 """Stems to files: flac, wav, mp3, opus, m4a, with PyAV's own FFmpeg libraries.
 
-flac and wav hold 24 bits a sample and exactly the track's frames.  The others say in their
-container how much the codec added at both ends, so that a decoder gives the length back.
+flac and the wavs hold exactly the track's frames.  The others say in their container how much the
+codec added at both ends, so that a decoder gives the length back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from av.audio.resampler import AudioResampler
 from shared.contracts.audio import SAMPLE_RATE, AudioFormat, Metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 
 #: 24-bit full scale, in the upper 24 of the 32 bits that FFmpeg's encoders take.
 _FULL_SCALE: Final = float(1 << 23)
+_FULL_SCALE_16: Final = float(1 << 15)
+#: The dither of every stem begins here: the same samples give the same file.
+_DITHER_SEED: Final = 0
+#: RF64 where the file grows beyond the 4 GiB that WAV can say.
+_RF64: Final[Mapping[str, str]] = MappingProxyType({"rf64": "auto"})
 #: Longest title or artist in a tag.
 _TAG_CHARACTERS: Final = 200
 
@@ -47,10 +53,9 @@ class Recipe(NamedTuple):
 RECIPES: Final[Mapping[AudioFormat, Recipe]] = MappingProxyType(
     {
         AudioFormat.FLAC: Recipe("flac", "flac", "s32"),
-        # RF64 where the file grows beyond the 4 GiB that WAV can say.
-        AudioFormat.WAV: Recipe(
-            "wav", "pcm_s24le", "s32", container_options=MappingProxyType({"rf64": "auto"})
-        ),
+        AudioFormat.WAV: Recipe("wav", "pcm_s24le", "s32", container_options=_RF64),
+        AudioFormat.WAV16: Recipe("wav", "pcm_s16le", "s16", container_options=_RF64),
+        AudioFormat.WAV32F: Recipe("wav", "pcm_f32le", "flt", container_options=_RF64),
         AudioFormat.MP3: Recipe("mp3", "libmp3lame", "fltp", bit_rate=320_000),
         # Opus knows no 44.1 kHz.
         AudioFormat.OPUS: Recipe("ogg", "libopus", "flt", rate=48_000, bit_rate=192_000),
@@ -89,10 +94,11 @@ class StemEncoder:
             if recipe.rate == SAMPLE_RATE
             else AudioResampler(format=recipe.sample_format, layout="stereo", rate=recipe.rate)
         )
+        self._dither = np.random.default_rng(_DITHER_SEED)
         self._position = 0
 
     def write(self, samples: NDArray[np.float32]) -> None:
-        """Append ``samples``, (frames, 2), of which none exceeds 1.0."""
+        """Append ``samples``, (frames, 2); beyond 1.0 all but wav32f clip."""
         frame = self._frame(samples)
         frame.pts = self._position
         self._position += len(samples)
@@ -122,6 +128,12 @@ class StemEncoder:
         if self._recipe.sample_format == "s32":
             data = quantized(samples).reshape(1, -1)
             frame = av.AudioFrame.from_ndarray(data, format="s32", layout="stereo")
+        elif self._recipe.sample_format == "s16":
+            short = dithered(samples, self._dither).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(short, format="s16", layout="stereo")
+        elif self._recipe.rate == SAMPLE_RATE and self._recipe.sample_format == "flt":
+            packed = np.ascontiguousarray(samples).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(packed, format="flt", layout="stereo")
         else:
             planes = np.ascontiguousarray(samples.T)
             frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout="stereo")
@@ -135,6 +147,20 @@ def quantized(samples: NDArray[np.float32]) -> NDArray[np.int32]:
     scaled = np.rint(samples.astype(np.float64) * _FULL_SCALE)
     whole = np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int32)
     return np.left_shift(whole, 8)
+
+
+def dithered(samples: NDArray[np.float32], chance: np.random.Generator) -> NDArray[np.int16]:
+    """``samples`` rounded to 16 bits with triangular dither of two steps' width (TPDF).
+
+    It makes the rounding error noise that doesn't follow the music.  Silence stays silence.
+    """
+    noise = chance.random(samples.shape, np.float32) - chance.random(samples.shape, np.float32)
+    scaled = samples * np.float32(_FULL_SCALE_16)
+    np.add(scaled, noise, out=scaled, where=samples != 0)
+    whole: NDArray[np.int16] = np.clip(np.rint(scaled), -_FULL_SCALE_16, _FULL_SCALE_16 - 1).astype(
+        np.int16
+    )
+    return whole
 
 
 def tags_of(metadata: Metadata, stem: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+class ChunkLostError(Exception):
+    """A chunk's blob is missing or damaged: it must be made anew."""
+
+    def __init__(self, chunk: int, error: TerminalError) -> None:
+        super().__init__(chunk, str(error))
+        self.chunk = chunk
+        self.error = error
+
+
 class Gathering:
     """The stems of one track, read from its chunks as often as they are needed."""
 
@@ -42,7 +52,10 @@ class Gathering:
         self._readers: dict[int, SpanReader] = {}
 
     def blocks(self) -> Iterator[Block]:
-        """All of the track in order, each frame once, in blocks of at most BLOCK_FRAMES."""
+        """All of the track in order, each frame once, in blocks of at most BLOCK_FRAMES.
+
+        ``ChunkLostError`` where a chunk can't be used; any other error is the track's.
+        """
         plan = self._plan
         for block in range(-(-plan.frames // BLOCK_FRAMES)):
             span = Span(block * BLOCK_FRAMES, min((block + 1) * BLOCK_FRAMES, plan.frames))
@@ -50,32 +63,57 @@ class Gathering:
             sums = self._sums(block, span)
             yield Block(span.start, mix, stems_of(plan, self._track, mix, sums, plan.stems))
 
+    def lost(self, chunk: int) -> ChunkLostError | None:
+        """What is wrong with a chunk, all of which is read."""
+        try:
+            with _losing(chunk):
+                reader = self._opened(chunk)
+                for block in reader.header.blocks:
+                    for source in reader.header.sources:
+                        self._samples(chunk, reader, source, block)
+        except ChunkLostError as exc:
+            return exc
+        return None
+
     def _sums(self, block: int, span: Span) -> dict[str, NDArray[np.float32]]:
         sums = {
             source: np.zeros((span.frames, CHANNELS), np.float32) for source in self._plan.computed
         }
         for chunk in chunks_over(self._plan, span):
-            reader, key = self._reader(chunk), self._chunk_keys[chunk]
-            covered = reader.frames(block)
-            part = slice(covered.start - span.start, covered.end - span.start)
-            for source, total in sums.items():
-                data = self._blobs.get_range(key, *reader.place(source, block))
-                total[part] += reader.samples(source, block, data)
+            with _losing(chunk):
+                reader = self._reader(chunk)
+                covered = reader.frames(block)
+                part = slice(covered.start - span.start, covered.end - span.start)
+                for source, total in sums.items():
+                    total[part] += self._samples(chunk, reader, source, block)
         return sums
+
+    def _samples(
+        self, chunk: int, reader: SpanReader, source: str, block: int
+    ) -> NDArray[np.float32]:
+        place = reader.place(source, block)
+        return reader.samples(source, block, self._blobs.get_range(self._chunk_keys[chunk], *place))
 
     def _reader(self, chunk: int) -> SpanReader:
         """What a chunk's header says; read once, and let go when the chunk lies behind."""
         if chunk not in self._readers:
-            key = self._chunk_keys[chunk]
-            length = header_bytes(self._blobs.get_range(key, 0, PREFIX_BYTES), key)
-            header = self._blobs.get_range(key, PREFIX_BYTES, PREFIX_BYTES + length)
-            expected = header_of(self._plan, chunk)
-            reader = open_span(header, expected, self._blobs.size(key), key)
+            reader = self._opened(chunk)
             behind = [one for one in self._readers if self._ends_before(one, reader)]
             for one in behind:
                 del self._readers[one]
             self._readers[chunk] = reader
         return self._readers[chunk]
+
+    def _opened(self, chunk: int) -> SpanReader:
+        key = self._chunk_keys[chunk]
+        size = self._blobs.size(key)
+        if size < PREFIX_BYTES:
+            raise TerminalError(Code.BLOB_CORRUPT, f"{key}: this is no chunk")
+        length = header_bytes(self._blobs.get_range(key, 0, PREFIX_BYTES), key)
+        if PREFIX_BYTES + length > size:  # before that much memory is asked for
+            raise TerminalError(Code.BLOB_CORRUPT, f"{key}: it is shorter than it says")
+        header = self._blobs.get_range(key, PREFIX_BYTES, PREFIX_BYTES + length)
+        return open_span(header, header_of(self._plan, chunk), size, key)
 
     def _ends_before(self, chunk: int, reader: SpanReader) -> bool:
         return self._readers[chunk].header.span.end <= reader.header.start
@@ -86,3 +124,12 @@ class Gathering:
         if len(data) != span.frames * FRAME_BYTES:
             raise TerminalError(Code.BLOB_CORRUPT, f"{key}: it is shorter than it says")
         return np.frombuffer(data, dtype="<f4").reshape(-1, CHANNELS)
+
+
+@contextmanager
+def _losing(chunk: int) -> Iterator[None]:
+    """What is wrong here for good is wrong with this chunk."""
+    try:
+        yield
+    except TerminalError as exc:
+        raise ChunkLostError(chunk, exc) from exc

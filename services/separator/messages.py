@@ -6,10 +6,13 @@ report that the request names.  An engine takes several requests at a time.
 
 from __future__ import annotations
 
+from typing import cast
+
 from msgspec import Struct
 
 from shared.contracts.audio import AudioFormat, Metadata, Plan, Precision, Result, Track
 from shared.contracts.live import Activity, ModelOffer
+from shared.contracts.problem import Problem
 from shared.contracts.request import Options
 
 
@@ -118,7 +121,10 @@ EngineReport = Progressed | ModelsDescribed | TrackPrepared | WarmedUp | ChunkSt
 
 
 class EncodeStems(Struct, frozen=True, kw_only=True, tag_field="type", tag="encode"):
-    """Add the chunks up and store the encoded stems.  Answer: ``StemsEncoded``."""
+    """Add the chunks up and store the encoded stems.
+
+    Answer: ``StemsEncoded``, or ``ChunksLost``.
+    """
 
     track: Track
     plan: Plan
@@ -134,4 +140,15 @@ class StemsEncoded(Struct, frozen=True, kw_only=True, tag_field="type", tag="enc
     result: Result
 
 
-EncodeReport = Progressed | StemsEncoded
+class ChunksLost(Struct, frozen=True, kw_only=True, tag_field="type", tag="lost"):
+    """The other answer to ``EncodeStems``: nothing was stored, chunks must be made anew."""
+
+    #: All whose blobs are missing or damaged.
+    chunks: tuple[int, ...]
+    #: Of the first that was found.
+    problem: Problem
+
+
+EncodeReport = Progressed | StemsEncoded | ChunksLost
+#: The last word on ``EncodeStems``; a union is no type for mypy, though isinstance takes it.
+ENCODE_ANSWER = cast("type[StemsEncoded | ChunksLost]", StemsEncoded | ChunksLost)

@@ -57,13 +57,13 @@ class PeakMeter:
         found = np.maximum.reduceat(loudest, cuts)
         self._peaks[first:last] = np.maximum(self._peaks[first:last], found)
 
-    def drawn(self, gain: float) -> list[float]:
-        """The peaks after ``gain``, 0 to 1."""
-        return [round(min(1.0, float(peak) * gain), 3) for peak in self._peaks]
+    def drawn(self) -> list[float]:
+        """The peaks, 0 to 1."""
+        return [round(min(1.0, float(peak)), 3) for peak in self._peaks]
 
 
-def waveforms(meters: dict[str, PeakMeter], frames: int, gain: float) -> Waveforms:
-    """What the page needs to draw every stem; ``gain`` was applied to all but the mix."""
-    stems = {name: meter.drawn(1.0 if name == MIX else gain) for name, meter in meters.items()}
+def waveforms(meters: dict[str, PeakMeter], frames: int) -> Waveforms:
+    """What the page needs to draw every stem, and the mix."""
+    stems = {name: meter.drawn() for name, meter in meters.items()}
     points = min(POINTS, frames)
     return Waveforms(points=points, seconds=round(frames / SAMPLE_RATE, 3), stems=stems)

@@ -22,7 +22,7 @@ from services.separator.config import SeparatorConfig
 from services.separator.layout import Seat
 from shared.blobs import BlobStore, BlockingBlobs, open_store
 from shared.contracts.audio import AudioFormat, Metadata
-from shared.contracts.facts import Finalized, Prepared, Separated
+from shared.contracts.facts import Failed, Finalized, Prepared, Separated
 from shared.contracts.live import Activity
 from shared.contracts.request import Options
 from shared.contracts.work import (
@@ -313,6 +313,23 @@ async def test_a_track_that_is_gone_is_said_so(tmp_path: Path, models_dir: Path)
         with pytest.raises(TerminalError) as missing:
             await at.finalizer.perform(finalize_work(prepared), at.report)
         assert missing.value.code == Code.BLOB_MISSING
+        assert not list(at.scratch.glob("encode-*"))
+
+
+async def test_lost_chunks_are_named_and_nothing_is_delivered(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    async with bench(tmp_path, models_dir) as at:
+        prepared = await prepare(at, "tiny")
+        for chunk in range(2):
+            await at.separator.perform(chunk_work(prepared, chunk), at.report)
+        (tmp_path / "blobs/work/r/3/chunk-1").unlink()
+        fact = await at.finalizer.perform(finalize_work(prepared), at.report)
+        assert isinstance(fact, Failed)
+        assert (fact.stage, fact.unit, fact.attempt) == (Stage.FINALIZE, "stems", 1)
+        assert fact.lost == (1,)
+        assert fact.problem.code == Code.BLOB_MISSING
+        assert not list((tmp_path / "blobs").glob("results/*/*"))
         assert not list(at.scratch.glob("encode-*"))
 
 

@@ -13,16 +13,28 @@ import av
 import msgspec
 import numpy as np
 import pytest
-from services.separator.spans import SpanHeader, pack_span
 
-from services.separator.core import output_span, stride_frames, triangle, window_span, windows_of
 from services.separator.encode import StemWriter
 from services.separator.encoders import quantized
-from services.separator.gather import BLOCK_FRAMES
-from services.separator.messages import EncodeReport, EncodeStems, Progressed, StemsEncoded
+from services.separator.messages import (
+    ChunksLost,
+    EncodeReport,
+    EncodeStems,
+    Progressed,
+    StemsEncoded,
+)
 from services.separator.waveform import PeakMeter, Waveforms
-from shared.contracts.audio import AudioFormat, Metadata, Plan, Result
-from shared.errors import Code, TerminalError
+from shared.contracts.audio import AudioFormat, Metadata, Pass, Plan, Remark, Result
+from shared.errors import Code, RetryableError, StembusError, TerminalError
+from shared.separation.spans import BLOCK_FRAMES, header_of, pack_span
+from shared.separation.windows import (
+    output_span,
+    pass_weight,
+    stride_frames,
+    triangle,
+    window_span,
+    windows_of,
+)
 from tests.support.audio import Audio, silence, song, stored_track, tone
 
 if TYPE_CHECKING:
@@ -42,7 +54,7 @@ class Encoded(NamedTuple):
     waveforms: Waveforms
 
     def file(self, stem: str) -> bytes:
-        key = f"results/{self.result.id}/{stem}.{self.result.format.value}"
+        key = f"results/{self.result.id}/{stem}.{self.result.format.extension}"
         return self.blobs.get_range(key, 0, self.blobs.size(key))
 
     def seconds(self, stem: str) -> float:
@@ -63,8 +75,8 @@ def decode(data: bytes) -> Audio:
             array = frame.to_ndarray()
             if not frame.format.is_planar:
                 array = array.reshape(-1, 2).T
-            if array.dtype == np.int32:
-                array = array.astype(np.float64) / (1 << 31)
+            if array.dtype.kind == "i":
+                array = array.astype(np.float64) / 2.0 ** (8 * array.itemsize - 1)
             pieces.append(array)
         return np.concatenate(pieces, axis=1).T.astype(np.float32)
 
@@ -77,25 +89,25 @@ def plan_of(frames: int, stems: tuple[str, ...], per_chunk: int = 2) -> Plan:
         computed=("drums", "vocals"),
         stems=stems,
         frames=frames,
-        segment=SEGMENT,
-        stride=stride_frames(SEGMENT),
-        windows_per_chunk=per_chunk,
+        passes=(Pass(members=(0,), segment=SEGMENT, stride=stride_frames(SEGMENT)),),
+        chunk_frames=per_chunk * stride_frames(SEGMENT),
     )
 
 
 def chunks_of(plan: Plan, normalized: Audio) -> list[Audio]:
-    """The weighted sums of sources that are the same in every window, (2, frames, 2) each."""
-    weight = triangle(plan.segment)
-    sums = []
+    """What chunks store of sources that are the same in every window, (2, frames, 2) each."""
+    (one,) = plan.passes
+    weight = triangle(one.segment)
+    chunks = []
     for chunk in range(plan.chunks):
         whole = output_span(plan, chunk)
-        one = np.zeros((2, whole.frames, 2), np.float32)
-        for window in windows_of(plan, chunk):
-            span = window_span(plan, window)
-            part = normalized[:, span.start : span.end] * weight[: span.frames, None]
-            one[:, span.start - whole.start : span.end - whole.start] += part
-        sums.append(one)
-    return sums
+        own = np.zeros(whole.frames, np.float32)
+        for window in windows_of(plan, chunk, one):
+            span = window_span(plan, one, window)
+            own[span.start - whole.start : span.end - whole.start] += weight[: span.frames]
+        share = own / pass_weight(plan, one, whole)
+        chunks.append(normalized[:, whole.start : whole.end] * share[:, None])
+    return chunks
 
 
 def order(
@@ -112,10 +124,8 @@ def order(
     sources = np.stack((mix * DRUMS_SHARE, vocals))
     keys = []
     for chunk, sums in enumerate(chunks_of(plan, (sources - mean) / scale)):
-        span = output_span(plan, chunk)
-        header = SpanHeader(digest="d", sources=plan.computed, start=span.start, frames=span.frames)
         keys.append(f"work/j/1/chunk-{chunk}")
-        blobs.put(keys[-1], pack_span(header, sums))
+        blobs.put(keys[-1], pack_span(header_of(plan, chunk), sums))
     return EncodeStems(
         track=track, plan=plan, chunk_keys=tuple(keys), format=audio_format, metadata=METADATA
     )
@@ -191,15 +201,59 @@ def test_a_file_says_what_it_is(
 def test_one_gain_for_all_stems_where_one_would_clip(blobs: BlockingBlobs, tmp_path: Path) -> None:
     mix, vocals = tone(60_000, 300.0, level=0.5), tone(60_000, 300.0, level=-1.5)
     got = encoded(order(blobs, mix, vocals), blobs, tmp_path / "scratch")
-    assert got.result.gain == pytest.approx(0.5, rel=1e-3)
+    assert got.result.gain == pytest.approx(0.5 * 10 ** (-1 / 20), rel=1e-2)
     stems = {stem: got.decoded(stem) for stem in ("drums", "vocals", "instrumental")}
     gain = got.result.gain
     np.testing.assert_allclose(mix * gain, stems["vocals"] + stems["instrumental"], atol=1e-6)
     np.testing.assert_allclose(mix * gain * DRUMS_SHARE, stems["drums"], atol=1e-6)
     peaks = {one.name: one.peak for one in got.result.stems}
-    assert peaks["instrumental"] == pytest.approx(1.0)
-    assert max(peaks.values()) <= 1.0
-    assert peaks["vocals"] == pytest.approx(0.75, rel=1e-3)
+    assert peaks["instrumental"] == pytest.approx(10 ** (-1 / 20), rel=1e-2)
+    assert peaks["vocals"] == pytest.approx(0.75 * peaks["instrumental"], rel=1e-3)
+    levels = {one.name: one.true_peak or 0.0 for one in got.result.stems}
+    assert levels["instrumental"] == pytest.approx(-1.0, abs=1e-3)
+    assert max(levels.values()) == levels["instrumental"]
+    assert got.told == sorted(got.told)
+    assert got.told[-1] == pytest.approx(1.0)
+
+
+def test_what_would_clip_between_samples_only_is_turned_down(
+    blobs: BlockingBlobs, tmp_path: Path
+) -> None:
+    # A quarter of the rate, an eighth of a turn late: samples at 0.78, the wave between at 1.1.
+    wave = 1.1 * np.sin(np.pi / 2 * np.arange(30_000) + np.pi / 4) * np.hanning(30_000)
+    loud = np.stack((wave, wave), axis=1).astype(np.float32)
+    got = encoded(order(blobs, loud, loud, stems=("vocals",)), blobs, tmp_path / "scratch")
+    assert np.abs(loud).max() < 0.8
+    assert got.result.gain == pytest.approx(10 ** (-1 / 20) / 1.1, rel=1e-2)
+    assert got.result.stems[0].true_peak == pytest.approx(-1.0, abs=1e-3)
+
+
+def test_what_would_not_clip_is_left_as_it_is(blobs: BlockingBlobs, tmp_path: Path) -> None:
+    loud = tone(60_000, 300.0, level=0.99)
+    got = encoded(order(blobs, loud, loud, stems=("vocals",)), blobs, tmp_path / "scratch")
+    assert got.result.gain == 1.0
+    np.testing.assert_allclose(loud, got.decoded("vocals"), atol=2e-6)
+
+
+def test_a_result_says_how_loud_everything_is(blobs: BlockingBlobs, tmp_path: Path) -> None:
+    mix, nothing = tone(5 * 44100, 1000.0, level=10 ** (-23 / 20)), silence(5 * 44100)
+    got = encoded(order(blobs, mix, nothing, stems=("drums", "vocals")), blobs, tmp_path / "s")
+    assert got.result.loudness == pytest.approx(-23.0, abs=0.1)
+    drums, vocals = got.result.stems
+    assert drums.loudness == pytest.approx(-23.0 + 20 * np.log10(DRUMS_SHARE), abs=0.1)
+    assert drums.true_peak == pytest.approx(-23.0 + 20 * np.log10(DRUMS_SHARE), abs=0.2)
+    assert vocals.loudness is None
+
+
+@pytest.mark.parametrize(("model", "expected"), [("dsp", (Remark.DSP_MONO,)), ("made", ())])
+def test_a_result_says_what_its_model_can_t_do(
+    model: str, expected: tuple[Remark, ...], blobs: BlockingBlobs, tmp_path: Path
+) -> None:
+    mono = tone(50_000, 440.0)
+    request = order(blobs, mono, mono)
+    plan = msgspec.structs.replace(request.plan, model=model)
+    got = encoded(msgspec.structs.replace(request, plan=plan), blobs, tmp_path / "scratch")
+    assert got.result.remarks == expected
 
 
 def test_silence_is_encoded_as_silence(blobs: BlockingBlobs, tmp_path: Path) -> None:
@@ -226,14 +280,14 @@ def test_peaks_are_those_of_the_files(blobs: BlockingBlobs, tmp_path: Path) -> N
 @pytest.mark.parametrize("frames", [1, 7, 1499, 1500, 1501, 4000])
 @pytest.mark.parametrize("block", [1, 3, 700, 5000])
 def test_peaks_do_not_depend_on_the_blocks(frames: int, block: int) -> None:
-    audio = np.random.default_rng(3).standard_normal((frames, 2)).astype(np.float32)
+    audio = np.random.default_rng(3).normal(0, 0.1, (frames, 2)).astype(np.float32)
     whole, pieces = PeakMeter(frames), PeakMeter(frames)
     whole.add(0, audio)
     for start in range(0, frames, block):
         pieces.add(start, audio[start : start + block])
-    assert whole.drawn(0.1) == pieces.drawn(0.1)
+    assert whole.drawn() == pieces.drawn()
     assert pieces.peak == pytest.approx(np.abs(audio).max())
-    assert len(pieces.drawn(1.0)) == min(1500, frames)
+    assert len(pieces.drawn()) == min(1500, frames)
 
 
 def test_progress_only_grows_and_reaches_the_end(blobs: BlockingBlobs, tmp_path: Path) -> None:
@@ -243,28 +297,113 @@ def test_progress_only_grows_and_reaches_the_end(blobs: BlockingBlobs, tmp_path:
     assert got.told[-1] == pytest.approx(1.0)
 
 
-def test_a_damaged_chunk_is_noticed(blobs: BlockingBlobs, tmp_path: Path) -> None:
+def damage(blobs: BlockingBlobs, key: str, at: int) -> None:
+    data = bytearray(blobs.get_range(key, 0, blobs.size(key)))
+    data[at] ^= 4
+    blobs.put(key, bytes(data))
+
+
+def lost(request: EncodeStems, blobs: BlockingBlobs, folder: Path) -> ChunksLost:
+    """What an encoding says that fails for its chunks; nothing of it is delivered."""
+    reports: list[EncodeReport] = []
+    folder.mkdir()
+    StemWriter(blobs=blobs, folder=folder).handle(request, reports.append)
+    (said,) = [one for one in reports if not isinstance(one, Progressed)]
+    assert isinstance(said, ChunksLost)
+    assert not list((folder.parent / "blobs").glob("results/*/*"))
+    return said
+
+
+#: In the magic word, in the header's length, in the header, in the first block, at the end.
+@pytest.mark.parametrize("at", [0, 8, 11, 20, -160_000, -1])
+@pytest.mark.parametrize("loud", [False, True])
+def test_all_damaged_and_missing_chunks_are_named(
+    at: int, blobs: BlockingBlobs, tmp_path: Path, *, loud: bool
+) -> None:
+    made = song(6.0)
+    request = order(blobs, made.mix, made.vocals * (20 if loud else 1))
+    assert request.plan.chunks == 5
+    damage(blobs, request.chunk_keys[1], at)
+    damage(blobs, request.chunk_keys[3], at)
+    keys = (*request.chunk_keys[:4], "work/j/1/none")
+    said = lost(msgspec.structs.replace(request, chunk_keys=keys), blobs, tmp_path / "scratch")
+    assert said.chunks == (1, 3, 4)
+    assert said.problem.code == Code.BLOB_CORRUPT
+    assert request.chunk_keys[1] in said.problem.detail
+
+
+def test_a_chunk_that_is_cut_off_or_another_s_is_lost(blobs: BlockingBlobs, tmp_path: Path) -> None:
     made = song(3.0)
     request = order(blobs, made.mix, made.vocals)
-    key = request.chunk_keys[1]
-    data = bytearray(blobs.get_range(key, 0, blobs.size(key)))
-    data[-100] ^= 4
-    blobs.put(key, bytes(data))
-    with pytest.raises(TerminalError, match="checksum") as caught:
-        encoded(request, blobs, tmp_path / "scratch")
-    assert caught.value.code == Code.BLOB_CORRUPT
+    key = request.chunk_keys[0]
+    blobs.put(key, blobs.get_range(key, 0, blobs.size(key) - 8))
+    keys = (key, request.chunk_keys[0], *request.chunk_keys[2:])
+    said = lost(msgspec.structs.replace(request, chunk_keys=keys), blobs, tmp_path / "scratch")
+    assert said.chunks == (0, 1)
 
 
 def test_a_missing_chunk_is_noticed(blobs: BlockingBlobs, tmp_path: Path) -> None:
     made = song(3.0)
     request = order(blobs, made.mix, made.vocals)
     gone = msgspec.structs.replace(request, chunk_keys=("work/j/1/none", *request.chunk_keys[1:]))
-    with pytest.raises(TerminalError, match="work/j/1/none"):
-        encoded(gone, blobs, tmp_path / "scratch")
+    said = lost(gone, blobs, tmp_path / "scratch")
+    assert (said.chunks, said.problem.code) == ((0,), Code.BLOB_MISSING)
     few = msgspec.structs.replace(request, chunk_keys=request.chunk_keys[1:])
     with pytest.raises(TerminalError) as caught:
-        encoded(few, blobs, tmp_path / "scratch")
+        encoded(few, blobs, tmp_path / "few")
     assert caught.value.code == Code.BLOB_MISSING
+
+
+def test_a_track_that_is_cut_off_is_no_lost_chunk(blobs: BlockingBlobs, tmp_path: Path) -> None:
+    made = song(3.0)
+    request = order(blobs, made.mix, made.vocals)
+    blobs.put(f"tracks/{request.track.id}/audio.f32", bytes(800))
+    with pytest.raises(StembusError, match="tracks/"):
+        encoded(request, blobs, tmp_path / "scratch")
+    assert not list((tmp_path / "blobs").glob("results/*/*"))
+
+
+@pytest.mark.parametrize("audio_format", [AudioFormat.FLAC, AudioFormat.WAV, AudioFormat.OPUS])
+def test_a_full_disk_is_said_so_and_may_be_tried_again(
+    audio_format: AudioFormat, blobs: BlockingBlobs, tmp_path: Path
+) -> None:
+    made = song(3.0)
+    request = order(blobs, made.mix, made.vocals, audio_format, ("drums", "vocals"))
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    (folder / f"vocals.{audio_format.extension}").symlink_to("/dev/full")
+    with pytest.raises(RetryableError) as caught:
+        encoded(request, blobs, folder)
+    assert caught.value.code == Code.STORAGE_FULL
+    assert not list((tmp_path / "blobs").glob("results/*/*"))
+
+
+def test_sixteen_bits_are_dithered_the_same_way_each_time(
+    blobs: BlockingBlobs, tmp_path: Path
+) -> None:
+    quiet = tone(BLOCK_FRAMES + 999, 500.0, level=0.4 / (1 << 15))
+    quiet[:1000] = 0.0
+    request = order(blobs, quiet, quiet, AudioFormat.WAV16, ("vocals",))
+    got = encoded(request, blobs, tmp_path / "scratch")
+    again = encoded(request, blobs, tmp_path / "again")
+    assert got.file("vocals") == again.file("vocals")
+    heard = got.decoded("vocals")
+    assert len(heard) == len(quiet)
+    assert not heard[:1000].any()
+    # Rounding alone would leave nothing of a tone below half a step.
+    wave = quiet[1000:, 0].astype(np.float64)
+    assert heard[1000:, 0] @ wave / (wave @ wave) == pytest.approx(1.0, abs=0.1)
+    assert np.abs(heard - quiet).max() <= 1.5 / (1 << 15)
+
+
+def test_floats_are_stored_as_they_are(blobs: BlockingBlobs, tmp_path: Path) -> None:
+    mix, vocals = tone(70_000, 300.0, level=0.5), tone(70_000, 300.0, level=-1.5)
+    got = encoded(order(blobs, mix, vocals, AudioFormat.WAV32F), blobs, tmp_path / "scratch")
+    assert got.result.gain == 1.0
+    np.testing.assert_allclose(vocals, got.decoded("vocals"), atol=2e-6)
+    np.testing.assert_allclose(mix - vocals, got.decoded("instrumental"), atol=2e-6)
+    peaks = {one.name: one.peak for one in got.result.stems}
+    assert peaks["instrumental"] == pytest.approx(2.0, rel=1e-3)
 
 
 def test_full_scale_is_not_wrapped_around() -> None:
