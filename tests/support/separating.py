@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,10 +22,13 @@ from shared.separation.windows import stride_frames
 from tests.support.audio import Audio, interleaved, stored_track, track_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from services.separator.messages import EngineReport
     from services.separator.models import LoadedModel
     from shared.blobs import BlockingBlobs
+
+R = TypeVar("R")
 
 CPU = torch.device("cpu")
 
@@ -55,10 +59,58 @@ def plan_for(
     )
 
 
-def runner(device: torch.device = CPU, batch: int = 1, book: Path = Path("no-such/book")) -> Runner:
-    """A runner whose steps the test takes."""
+def runner(
+    device: torch.device = CPU,
+    batch: int = 1,
+    book: Path = Path("no-such/book"),
+    clock: Callable[[], float] = time.monotonic,
+) -> Runner:
+    """A runner whose steps the test takes; ``batch`` 0 measures it."""
     sizes = SizeBook(book, str(device))
-    return Runner(device=device, batch_windows=batch, book=sizes, clock=time.monotonic)
+    return Runner(device=device, batch_windows=batch, book=sizes, clock=clock)
+
+
+class Eager(Runner):
+    """A runner for a single thread: who submits a ticket finds it done."""
+
+    def submit(self, ticket: Ticket) -> None:
+        """Get in line, and be the one who computes."""
+        super().submit(ticket)
+        run_all(self)
+
+
+def run_all(one: Runner) -> int:
+    """Take steps until there is nothing left to do; how many that were."""
+    steps = 0
+    while one.step():
+        steps += 1
+    return steps
+
+
+class Said:
+    """What a request reported; stands in for a child's way to its parent."""
+
+    def __init__(self) -> None:
+        self.called_off = threading.Event()
+        self.reports: list[EngineReport] = []
+
+    def __call__(self, report: EngineReport) -> None:
+        """Remember it."""
+        self.reports.append(report)
+
+    def check(self) -> None:
+        """Raise if the request was called off."""
+        if self.called_off.is_set():
+            raise CalledOff
+
+    def last(self, kind: type[R]) -> R:
+        """The one report of a kind."""
+        (only,) = (one for one in self.reports if isinstance(one, kind))
+        return only
+
+
+class CalledOff(Exception):  # noqa: N818 - what happened, not what went wrong
+    """Nobody waits for the request any more."""
 
 
 class Separated(NamedTuple):
@@ -104,8 +156,7 @@ def separate(
     windows, ticket = opened(model, plan, audio, chunk, device)
     alone = runner(device, batch)
     alone.submit(ticket)
-    while alone.step():
-        pass
+    run_all(alone)
     return finished(windows, ticket)
 
 

@@ -2,159 +2,197 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
-from services.separator.spans import SpanHeader, pack_span
 
-from services.separator.devices import CPU, choose_device, out_of_memory, placed
+from services.separator.devices import (
+    CPU,
+    choose_device,
+    device_name,
+    free_cache,
+    out_of_memory,
+    placed,
+)
 from services.separator.engine import Engine
 from services.separator.messages import ChunkStored, EngineSettings, SeparateChunk
-from services.separator.models import LoadedModel, ModelShelf
-from shared.errors import Code, RetryableError
-from tests.support.audio import interleaved, noise, stored_track, track_of
-from tests.unit.separator.test_equality import STRIDE, plan_for
+from shared.blobs import track_audio_key
+from shared.contracts.audio import FRAME_BYTES
+from shared.errors import Code, RetryableError, StembusError, TerminalError
+from shared.separation.spans import header_of, pack_span
+from tests.support.audio import noise, stored_track
+from tests.support.networks import GPU, Cheap, Crowded, Doing, cheap_model, crowded
+from tests.support.separating import (
+    Eager,
+    Said,
+    Separated,
+    finished,
+    opened,
+    plan_for,
+    run_all,
+    runner,
+    separate,
+)
 
 if TYPE_CHECKING:
+    from services.separator.batchsize import SizeBook
     from services.separator.catalogue import Catalogue
-    from services.separator.messages import EngineReport
+    from services.separator.models import LoadedModel, ModelShelf
     from shared.blobs import BlockingBlobs
 
-#: An accelerator, as far as anybody here can tell: it is not the CPU, and it computes.
-GPU = torch.device("cpu:0")
+STRIDE = 24806
 
 
-class Crowded(torch.nn.Module):
-    """A network on a device that somebody else is using."""
-
-    def __init__(self, network: torch.nn.Module, fits: Callable[[int], bool]) -> None:
-        """``fits``: whether that many windows fit; 0 asks for the network itself."""
-        super().__init__()
-        self.network = network
-        self.fits = fits
-        self.place = CPU
-        #: Where it was asked to compute how many windows, with or without success.
-        self.asked: list[tuple[str, int]] = []
-
-    def valid_length(self, frames: int) -> int:
-        return int(self.network.valid_length(frames))  # type: ignore[operator] # demucs ships no types
-
-    def to(self, *args: Any, **_: Any) -> Self:  # noqa: ANN401 - torch's own signature
-        self.place = torch.device(args[0])
-        if self.place == GPU and not self.fits(0):
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return self
-
-    def forward(self, mix: torch.Tensor) -> torch.Tensor:
-        self.asked.append((str(self.place), len(mix)))
-        if self.place == GPU and not self.fits(len(mix)):
-            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling ...")
-        result: torch.Tensor = self.network(mix)
-        return result
-
-
-def crowded(model: LoadedModel, fits: Callable[[int], bool]) -> tuple[LoadedModel, list[Crowded]]:
-    modules = [Crowded(member.module, fits) for member in model.members]
-    members = tuple(
-        member._replace(module=module)
-        for member, module in zip(model.members, modules, strict=True)
-    )
-    return model._replace(members=members), modules
-
-
-def sums_of(
-    model: LoadedModel, device: torch.device, batch: int, windows: int = 4
-) -> tuple[ChunkRun, np.ndarray[Any, Any], list[float]]:
+def done(model: LoadedModel, device: torch.device, batch: int, windows: int = 4) -> Separated:
+    """A track of one chunk."""
     audio = noise(windows * STRIDE)
-    data = interleaved(audio)
-    run = ChunkRun(
-        model=model,
-        plan=plan_for(model, len(audio), windows),
-        track=track_of(audio),
-        device=device,
-        batch=batch,
-    )
-    told: list[float] = []
-    return run, run.weighted_sums(0, lambda a, b: data[a * 8 : b * 8], told.append), told
+    return separate(model, plan_for(model, len(audio), windows), audio, device=device, batch=batch)
 
 
 @pytest.mark.parametrize("name", ["tiny", "mixed"])
 @pytest.mark.parametrize("fitting", [4, 1, 0, -1])
 def test_whatever_fits_the_numbers_are_the_same(shelf: ModelShelf, name: str, fitting: int) -> None:
     model = shelf.get(name, lambda _: None)
-    _, expected, _ = sums_of(model, CPU, batch=1)
+    expected = done(model, CPU, batch=1).sums
     narrow, modules = crowded(model, lambda windows: windows <= fitting)
-    run, sums, told = sums_of(narrow, GPU, batch=4)
-    np.testing.assert_allclose(expected, sums, atol=2e-6)
-    assert told == sorted(told)
-    assert told[-1] == 1.0
+    made = done(narrow, GPU, batch=4)
+    np.testing.assert_allclose(expected, made.sums, atol=2e-6)
     left = fitting < 1
-    assert run.device == (CPU if left else GPU)
+    assert made.ticket.device == (CPU if left else GPU)
     assert {module.place for module in modules} == {CPU if left else GPU}
 
 
 def test_batches_are_halved_before_the_device_is_left(shelf: ModelShelf) -> None:
     narrow, (module,) = crowded(shelf.get("tiny", lambda _: None), lambda windows: windows == 0)
-    run, _, _ = sums_of(narrow, GPU, batch=4, windows=3)
-    there = [windows for place, windows in module.asked if place == str(GPU)]
-    assert there[-1] == 1
-    assert there == sorted(there, reverse=True)
-    assert {windows for place, windows in module.asked if place == "cpu"} == {1}
-    assert run.batch_windows == 1
+    made = done(narrow, GPU, batch=4, windows=4)
+    assert module.asked == [(str(GPU), n) for n in (4, 2, 1)] + [("cpu", 1)] * 4
+    assert made.ticket.device == CPU
 
 
 def test_room_that_runs_out_on_the_way_costs_nothing_that_was_done(shelf: ModelShelf) -> None:
     model = shelf.get("tiny", lambda _: None)
-    _, expected, _ = sums_of(model, CPU, batch=1)
-    done: list[int] = []
+    expected = done(model, CPU, batch=1).sums
+    used: list[int] = []
 
     def fits(windows: int) -> bool:
-        done.append(windows)
-        return len(done) < 4
+        used.extend([windows] if windows else [])
+        return len(used) < 3
 
     narrow, (module,) = crowded(model, fits)
-    run, sums, _ = sums_of(narrow, GPU, batch=1)
-    np.testing.assert_array_equal(expected, sums)
-    assert run.device == CPU
+    made = done(narrow, GPU, batch=1)
+    np.testing.assert_array_equal(expected, made.sums)
+    assert made.ticket.device == CPU
     # Two windows there, a third that found no room, and here the third and the fourth.
     assert [place for place, _ in module.asked] == [str(GPU)] * 3 + ["cpu"] * 2
 
 
-def test_the_next_chunk_tries_the_device_again(shelf: ModelShelf) -> None:
+def test_the_next_chunk_tries_the_device_again() -> None:
     room = [False]
-    narrow, (module,) = crowded(shelf.get("tiny", lambda _: None), lambda _: room[0])
-    assert sums_of(narrow, GPU, batch=1)[0].device == CPU
-    room[0] = True
-    assert sums_of(narrow, GPU, batch=1)[0].device == GPU
-    assert module.place == GPU
+    model, (module,) = crowded(cheap_model(), lambda _: room[0])
+    audio = noise(300)
+    plan = plan_for(model, len(audio), 4)
+    shared = runner(GPU, batch=2)
+    for there, device in ((False, CPU), (True, GPU)):
+        room[0] = there
+        pair = opened(model, plan, audio, 0, GPU)
+        shared.submit(pair[1])
+        run_all(shared)
+        assert finished(*pair).ticket.device == device
+        assert module.place == device
 
 
-def test_a_window_that_does_not_even_fit_on_the_cpu_is_an_error(shelf: ModelShelf) -> None:
-    class Vast(Crowded):
-        def forward(self, _: torch.Tensor) -> torch.Tensor:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried …")
+def test_a_chunk_that_left_the_device_takes_no_other_along() -> None:
+    """What has to leave is one window of one network; the other's chunk stays where it was."""
+    vast, (vast_module,) = crowded(cheap_model(name="vast"), lambda windows: windows < 1)
+    small, (small_module,) = crowded(cheap_model(name="small"), lambda _: True)
+    audio = noise(300)
+    pairs = [
+        opened(model, plan_for(model, len(audio), 4), audio, 0, GPU) for model in (vast, small)
+    ]
+    shared = runner(GPU, batch=2)
+    for _, ticket in pairs:
+        shared.submit(ticket)
+    run_all(shared)
+    assert [finished(*pair).ticket.device for pair in pairs] == [CPU, GPU]
+    assert [vast_module.place, small_module.place] == [CPU, GPU]
+    assert small_module.asked == [(str(GPU), 2)] * 2
 
-    model = shelf.get("tiny", lambda _: None)
-    vast = Vast(model.members[0].module, lambda _: True)
-    broken = model._replace(members=(model.members[0]._replace(module=vast),))
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried …"), MemoryError()],
+)
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_a_window_that_does_not_even_fit_on_the_cpu_is_an_error(
+    error: Exception, device: torch.device
+) -> None:
+    asked: list[int] = []
+
+    def refuse(mix: torch.Tensor) -> None:
+        asked.append(len(mix))
+        raise error
+
+    model = cheap_model(Doing(refuse))
+    audio = noise(300)
     with pytest.raises(RetryableError) as caught:
-        sums_of(broken, GPU, batch=2)
+        separate(model, plan_for(model, 300, 4), audio, device=device, batch=4)
     assert caught.value.code is Code.WORKER_OUT_OF_MEMORY
+    # On the device down to one window, and that one more time on the CPU.
+    assert asked == ([4, 2, 1] if device == CPU else [4, 2, 1, 1])
 
 
-def test_another_failure_is_not_taken_for_want_of_room(shelf: ModelShelf) -> None:
-    class Broken(Crowded):
-        def forward(self, _: torch.Tensor) -> torch.Tensor:
-            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+OWN = TerminalError(Code.INTERNAL, "it said so itself")
+FAILURES = [
+    (
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        RetryableError(Code.WORKER_CRASHED, "failing: RuntimeError: CUDA error: an illegal"),
+    ),
+    (ValueError("shapes"), RetryableError(Code.WORKER_CRASHED, "failing: ValueError: shapes")),
+    (OWN, OWN),
+    (MemoryError(), RetryableError(Code.WORKER_OUT_OF_MEMORY, "one window of failing")),
+]
 
-    model = shelf.get("tiny", lambda _: None)
-    module = Broken(model.members[0].module, lambda _: True)
-    broken = model._replace(members=(model.members[0]._replace(module=module),))
-    with pytest.raises(RuntimeError, match="illegal memory access"):
-        sums_of(broken, GPU, batch=2)
+
+@pytest.mark.parametrize(("error", "expected"), FAILURES, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_a_failing_model_ends_its_own_chunk_and_no_other(
+    error: Exception, expected: StembusError, device: torch.device
+) -> None:
+    def fail(_: torch.Tensor) -> None:
+        raise error
+
+    failing = Crowded(Doing(fail))
+    models = [cheap_model(name="a"), cheap_model(failing, name="failing"), cheap_model(name="b")]
+    audio = noise(400)
+    plans = [plan_for(model, len(audio), 9) for model in models]
+    alone = [separate(models[n], plans[n], audio).sums for n in (0, 2)]
+    shared = runner(device, batch=2)
+    pairs = [
+        opened(model, plan, audio, 0, device) for model, plan in zip(models, plans, strict=True)
+    ]
+    for _, ticket in pairs:
+        shared.submit(ticket)
+    run_all(shared)
+    made = [finished(*pairs[n]).sums for n in (0, 2)]
+    np.testing.assert_allclose(alone, made, atol=1e-6)
+    with pytest.raises(type(expected)) as caught:
+        finished(*pairs[1])
+    assert caught.value.code is expected.code
+    assert caught.value.detail.startswith(expected.detail)
+
+
+def test_another_failure_is_not_taken_for_want_of_room() -> None:
+    def fail(_: torch.Tensor) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    model, (module,) = crowded(cheap_model(Doing(fail)), lambda _: True)
+    audio = noise(300)
+    with pytest.raises(RetryableError, match="device-side assert") as caught:
+        separate(model, plan_for(model, 300, 4), audio, device=GPU, batch=4)
+    assert caught.value.code is Code.WORKER_CRASHED
+    assert module.asked == [(str(GPU), 4)]
 
 
 class OneModel:
@@ -167,32 +205,38 @@ class OneModel:
         return self._model
 
 
-@pytest.mark.parametrize(("fitting", "device"), [(True, str(GPU)), (False, "cpu")])
-def test_the_engine_says_where_the_chunk_was_computed(
-    shelf: ModelShelf, catalogue: Catalogue, blobs: BlockingBlobs, *, fitting: bool, device: str
-) -> None:
-    model, _ = crowded(shelf.get("tiny", lambda _: None), lambda _: fitting)
+def engine_with(model: LoadedModel, catalogue: Catalogue, blobs: BlockingBlobs) -> Engine:
     only: Any = OneModel(model)
-    engine = Engine(
+    no_book: Any = None
+    book: SizeBook = no_book
+    return Engine(
         catalogue=catalogue,
         weights=only,
         shelf=only,
         blobs=blobs,
+        runner=Eager(device=GPU, batch_windows=2, book=book, clock=lambda: 0.0),
         device=GPU,
-        settings=EngineSettings(blobs_url="", batch_windows=2),
+        settings=EngineSettings(blobs_url=""),
     )
-    audio = noise(2 * STRIDE)
+
+
+@pytest.mark.parametrize(("fitting", "device"), [(True, str(GPU)), (False, "cpu")])
+def test_the_engine_says_where_the_chunk_was_computed(
+    catalogue: Catalogue, blobs: BlockingBlobs, *, fitting: bool, device: str
+) -> None:
+    model, _ = crowded(cheap_model(), lambda _: fitting)
+    audio = noise(500)
     plan = plan_for(model, len(audio), 4)
-    said: list[EngineReport] = []
     track = stored_track(blobs, audio)
-    engine.handle(
-        SeparateChunk(track=track, plan=plan, chunk=0, key="work/j/1/chunk-0"), said.append
+    said = Said()
+    engine_with(model, catalogue, blobs).handle(
+        SeparateChunk(track=track, plan=plan, chunk=0, key="work/j/1/chunk-0"), said
     )
-    (stored,) = (one for one in said if isinstance(one, ChunkStored))
-    assert stored.device == device
-    _, sums, _ = sums_of(model, GPU, batch=2, windows=2)
-    header = SpanHeader(digest=plan.digest, sources=plan.computed, start=0, frames=sums.shape[1])
-    assert blobs.size("work/j/1/chunk-0") == len(pack_span(header, sums))
+    assert said.last(ChunkStored).device == device
+    expected = pack_span(header_of(plan, 0), separate(model, plan, audio, batch=2).sums)
+    stored = blobs.get_range("work/j/1/chunk-0", 0, blobs.size("work/j/1/chunk-0"))
+    assert expected == stored
+    assert blobs.size(track_audio_key(track.id)) == len(audio) * FRAME_BYTES
 
 
 @pytest.mark.parametrize(
@@ -211,13 +255,51 @@ def test_want_of_room_has_many_names(error: RuntimeError, *, expected: bool) -> 
     assert expected == out_of_memory(error)
 
 
-def test_a_module_that_finds_no_room_is_whole_on_the_cpu(shelf: ModelShelf) -> None:
-    narrow, (module,) = crowded(shelf.get("tiny", lambda _: None), lambda _: False)
-    assert not placed(narrow.members[0].module, GPU)
+def test_a_module_that_finds_no_room_is_whole_on_the_cpu() -> None:
+    module = Crowded(Cheap(), lambda _: False)
+    assert not placed(module, GPU)
     assert module.place == CPU
     assert placed(module, CPU)
+
+
+def test_a_module_that_can_not_move_for_another_reason_says_so() -> None:
+    class Stuck(Crowded):
+        def to(self, *_: object, **__: object) -> Stuck:
+            raise RuntimeError("CUDA error: no kernel image is available")
+
+    with pytest.raises(RuntimeError, match="no kernel image"):
+        placed(Stuck(Cheap()), GPU)
 
 
 def test_a_device_that_was_asked_for_is_taken() -> None:
     assert choose_device("cpu") == CPU
     assert choose_device("cuda:1") == torch.device("cuda", 1)
+    assert device_name(CPU) == "cpu"
+
+
+@pytest.mark.parametrize(("number", "expected"), [(0, 0), (1, 1), (2, 0), (5, 1)])
+def test_engines_take_turns_at_the_gpus(
+    number: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("", number) == torch.device("cuda", expected)
+
+
+@pytest.mark.parametrize(("mps", "expected"), [(True, "mps"), (False, "cpu")])
+def test_without_a_gpu_it_is_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, *, mps: bool, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert choose_device("") == torch.device(expected)
+
+
+def test_what_torch_keeps_for_later_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    freed: list[str] = []
+    for name, backend in (("cuda", torch.cuda), ("mps", torch.mps)):
+        monkeypatch.setattr(backend, "empty_cache", lambda name=name: freed.append(name))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    free_cache()
+    assert freed == ["cuda", "mps"]
