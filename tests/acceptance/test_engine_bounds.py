@@ -149,6 +149,5 @@ async def test_a_track_ten_times_as_long_takes_no_more_memory(tmp_path: Path) ->
             finalizer.append(await workers.finalize(track, plan))
     finally:
         await workers.engines.close()
-    print(engine, finalizer)
     for short, long in (engine, finalizer):
         assert 0 < long <= SHARE * short + ALLOWANCE
