@@ -249,7 +249,8 @@ class Child(Generic[Q, R]):
 
     def _strike(self) -> None:
         # Where it has died but its output is still open, something that it started lives on.
-        if self._process.returncode is None or not self._output.done():
+        open_output = not self._output.done() and not self._output.cancelling()
+        if self._process.returncode is None or open_output:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 

@@ -39,6 +39,7 @@ class Code(StrEnum):
     QUEUE_FULL = "queue.full"
     QUEUE_OWNER_FULL = "queue.owner_full"
     STEM_NOT_FOUND = "stem.not_found"
+    PIECE_NOT_READY = "piece.not_ready"
     RANGE_NOT_SATISFIABLE = "stem.range_not_satisfiable"
 
     SOURCE_NOT_A_URL = "source.not_a_url"
@@ -170,6 +171,11 @@ CATALOGUE: Final[Mapping[Code, Explanation]] = MappingProxyType(
         Code.STEM_NOT_FOUND: Explanation(
             "The job has no such stem",
             "The job's record lists its stems once it has completed.",
+        ),
+        Code.PIECE_NOT_READY: Explanation(
+            "This piece of the song can't be heard",
+            "The job's record counts the pieces that are ready. A job that has completed has its"
+            " stems at /v1/jobs/{id}/stems/{stem}.{format} instead.",
         ),
         Code.RANGE_NOT_SATISFIABLE: Explanation(
             "The asked range lies outside the file",

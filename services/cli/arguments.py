@@ -9,8 +9,8 @@ from typing import Annotated, NamedTuple
 import typer
 
 from services.cli.times import moment
-from shared.contracts.audio import AudioFormat
-from shared.contracts.request import Priority, Terms
+from shared.contracts.audio import AudioFormat, Precision
+from shared.contracts.request import Options, Priority, Terms
 
 
 def _moment(text: str) -> datetime:
@@ -35,6 +35,19 @@ LastJson = Annotated[bool, typer.Option("--json", help="End with the record as o
 Model = Annotated[str, typer.Option(help="A model's name, or auto.")]
 Stems = Annotated[str, typer.Option(help="Stems, comma-separated; default: all.")]
 Format = Annotated[AudioFormat, typer.Option("--format", help="How stems are encoded.")]
+PrecisionOption = Annotated[
+    Precision | None,
+    typer.Option("--precision", help="How exactly to compute; default: as the server is set up."),
+]
+Shifts = Annotated[
+    int,
+    typer.Option(
+        min=0, max=10, help="Runs over the song, shifted against each other, that are averaged."
+    ),
+]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Take nothing that was made of the same song before.")
+]
 PriorityOption = Annotated[Priority, typer.Option(help="How soon, compared with other jobs.")]
 Owner = Annotated[str, typer.Option(help="Whose it is: owners get a fair share each.")]
 RunAt = Annotated[
@@ -62,22 +75,38 @@ Wait = Annotated[
 class Wishes(NamedTuple):
     """What shall be made of a song, and when."""
 
-    model: str
-    stems: list[str]
-    audio_format: str
+    options: Options
     terms: Terms
 
 
-def wishes(
+def options_of(
     model: str,
     stems: str,
     audio_format: AudioFormat,
+    precision: Precision | None,
+    shifts: int,
+    *,
+    fresh: bool,
+) -> Options:
+    """What shall be made of a song."""
+    names = tuple(name.strip() for name in stems.split(",") if name.strip())
+    return Options(
+        model=model,
+        stems=names,
+        format=audio_format,
+        precision=precision,
+        shifts=shifts,
+        reuse=not fresh,
+    )
+
+
+def wishes(
+    options: Options,
     priority: Priority,
     owner: str,
     run_at: datetime | None = None,
     deadline: datetime | None = None,
 ) -> Wishes:
     """The options of a submission, together."""
-    names = [name.strip() for name in stems.split(",") if name.strip()]
     terms = Terms(owner=owner, priority=priority, run_at=run_at, deadline=deadline)
-    return Wishes(model, names, audio_format.value, terms)
+    return Wishes(options, terms)

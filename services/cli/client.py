@@ -24,17 +24,18 @@ from services.cli.answers import (
 from services.cli.events import Event, Listener
 from services.cli.http import RETRIES, RETRY_SECONDS, Http
 from services.cli.plain import plain
-from shared.contracts.request import Priority, Terms
+from shared.contracts.request import Options, Priority, Terms
 from shared.contracts.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 PIECE_BYTES: Final = 1 << 18
 #: Jobs that a server sends at once.
 PAGE: Final = 200
 
+_NO_OPTIONS: Final = Options()
 _NO_TERMS: Final = Terms()
 
 T = TypeVar("T")
@@ -83,9 +84,7 @@ class Client:
     async def submit(
         self,
         source: dict[str, str],
-        model: str = "auto",
-        stems: Sequence[str] = (),
-        audio_format: str = "flac",
+        options: Options = _NO_OPTIONS,
         *,
         terms: Terms = _NO_TERMS,
         job_id: str | None = None,
@@ -95,21 +94,19 @@ class Client:
 
         With an id of the client's own the id does what else ``key`` does.
         """
-        body = {"source": source, **_wishes(model, stems, audio_format, terms, job_id)}
+        body = {"source": source, **_wishes(options, terms, job_id)}
         return await self._submit("/v1/jobs", body, job_id, key)
 
     async def submit_batch(
         self,
         songs: dict[str, object],
-        model: str,
-        stems: Sequence[str],
-        audio_format: str,
+        options: Options,
         *,
         terms: Terms = _NO_TERMS,
         key: str | None = None,
     ) -> str:
         """Submit a batch: ``urls`` and ``uploads``, or a ``playlist``; its id."""
-        body = {**songs, **_wishes(model, stems, audio_format, terms, None)}
+        body = {**songs, **_wishes(options, terms, None)}
         return await self._submit("/v1/batches", body, None, key)
 
     async def job(self, job_id: str) -> Snapshot:
@@ -165,7 +162,7 @@ class Client:
 
     async def download(self, job: Snapshot, stem: str, path: Path) -> None:
         """Save a stem; ``path`` has all of it or does not exist."""
-        url = f"{_job(job.id)}/stems/{quote(stem, safe='')}.{job.options.format}"
+        url = f"{_job(job.id)}/stems/{quote(stem, safe='')}.{job.options.format.extension}"
         part = path.with_name(path.name + ".part")
         for _ in range(RETRIES):
             try:
@@ -209,13 +206,16 @@ class Client:
             raise StrangeAnswerError(self._http.server) from exc
 
 
-def _wishes(
-    model: str, stems: Sequence[str], audio_format: str, terms: Terms, own_id: str | None
-) -> dict[str, Any]:
+def _wishes(options: Options, terms: Terms, own_id: str | None) -> dict[str, Any]:
     """What a job and a batch are asked for with alike."""
-    options = {"model": model, "stems": list(stems), "format": audio_format}
     named = {"id": own_id} if own_id else {}
-    return {"options": options, **msgspec.to_builtins(terms), **named}
+    asked = {
+        name: value
+        for name, value in msgspec.to_builtins(options).items()
+        # A server of an older version knows only these.
+        if name in {"model", "stems", "format"} or value != getattr(_NO_OPTIONS, name)
+    }
+    return {"options": asked, **msgspec.to_builtins(terms), **named}
 
 
 def _job(job_id: str) -> str:

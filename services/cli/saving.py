@@ -21,7 +21,9 @@ async def save(client: Client, job: Snapshot, folder: Path) -> list[Path]:
     """Save a completed job's stems into ``folder``; where they are."""
     folder.mkdir(parents=True, exist_ok=True)
     # A stem's name comes from a model, and a model from anywhere.
-    paths = [folder / f"{file_name(stem.name)}.{job.options.format}" for stem in job.stems]
+    paths = [
+        folder / f"{file_name(stem.name)}.{job.options.format.extension}" for stem in job.stems
+    ]
     for stem, path in zip(job.stems, paths, strict=True):
         await client.download(job, stem.name, path)
     return paths

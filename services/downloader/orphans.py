@@ -80,6 +80,8 @@ class Candidates:
         # What an ended one has computed was swept; a worker that came late may have left more.
         if ended is None or self._ages.orphans is None or ended >= self._ages.orphans:
             self._ids[WORK] -= {job.id, job.run_id}
+            if job.legacy is not None:  # its heir has not taken it up yet
+                self._ids[WORK].discard(job.legacy.run)
         # A failed or cancelled one can be retried; a completed one has its track.
         asked = job.result is None and (ended is None or ended >= self._ages.uploads)
         if asked and job.source.upload is not None:

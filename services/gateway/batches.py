@@ -15,10 +15,11 @@ from services.gateway.overview import BatchBody
 from services.gateway.projection import BATCH
 from services.gateway.requests import BatchRequest, admit_entries, admit_playlist
 from services.gateway.schema import micros
-from shared.blobs import upload_key
+from services.gateway.uploads import find_upload
 from shared.contracts.batch import Entry, Skipped
 from shared.contracts.codec import encode
 from shared.contracts.commands import AcceptedBatch, CancelBatch, RetryBatch, SubmitBatch
+from shared.contracts.request import Source
 from shared.contracts.subjects import TOKEN
 from shared.errors import Code, TerminalError
 from shared.jetstream.topology import MAX_MESSAGE_BYTES
@@ -113,20 +114,23 @@ class Batches:
         if known is not None:
             # Its uploads may have been used up: what was there when it came first counts.
             missing = uploads & {skipped.entry for skipped in known.snapshot.skipped}
+            found = {upload: Source(upload=upload) for upload in uploads - missing}
         else:
-            missing = await self._missing(uploads)
-        return admit_entries(asked, missing)
+            found = await self._uploaded(uploads)
+        return admit_entries(asked, found)
 
-    async def _missing(self, uploads: set[str]) -> set[str]:
+    async def _uploaded(self, uploads: set[str]) -> dict[str, Source]:
+        """Those that are there, as sources."""
         some = asyncio.Semaphore(LOOKUPS)
 
-        async def there(upload: str) -> bool:
+        async def look(upload: str) -> Source | None:
             async with some:
-                return await self._blobs.info(upload_key(upload)) is not None
+                return await find_upload(self._blobs, upload)
 
         ordered = sorted(uploads)
-        found = await asyncio.gather(*map(there, ordered))
-        return {upload for upload, is_there in zip(ordered, found, strict=True) if not is_there}
+        found = await asyncio.gather(*map(look, ordered))
+        pairs = zip(ordered, found, strict=True)
+        return {upload: source for upload, source in pairs if source is not None}
 
     async def cancel(self, request: web.Request) -> web.Response:
         """``POST /v1/batches/{id}/cancel`` → the batch."""

@@ -34,3 +34,9 @@ class GatewayConfig(ServiceConfig, frozen=True, kw_only=True):
     stream_stall_seconds: float = 30.0
     #: The same for a stem: a player that is paused reads nothing for a while, and may.
     stem_stall_seconds: float = 300.0
+    #: Pieces of songs that are still being made, played at once: each holds some megabytes and a
+    #: thread.
+    max_pieces: int = 16
+    #: Seconds that a block of a piece may take to be sent: a player takes a piece whole, so who
+    #: doesn't read has gone.
+    piece_stall_seconds: float = 30.0

@@ -13,7 +13,7 @@ from services.gateway.cursors import Cursor, encode_cursor, wanted_jobs
 from services.gateway.projection import JOB
 from services.gateway.requests import JobRequest, PriorityRequest, admit_source
 from services.gateway.schema import micros
-from shared.blobs import upload_key
+from services.gateway.uploads import find_upload
 from shared.contracts.commands import (
     Accepted,
     CancelJob,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from services.gateway.search import Search
     from shared.blobs import BlobStore
     from shared.contracts.commands import JobCommand
+    from shared.contracts.request import Source
     from shared.telemetry import Telemetry
 
 
@@ -102,7 +103,7 @@ class Jobs:
         submission = self._admission.admit(request, asked, JOB)
         source = admit_source(asked.source)
         if source.upload and not submission.again:  # else it may have been used up by then
-            await self._look_for(source.upload)
+            source = await self._uploaded(source.upload)
         about = {"job_id": submission.id}
         with self._telemetry.span("POST /v1/jobs", request.headers, about), in_words_of(submission):
             command = SubmitJob(
@@ -119,9 +120,11 @@ class Jobs:
         status = 200 if answered.repeated else 201
         return bodies.answer(status, self._feed.now(answered.job), headers)
 
-    async def _look_for(self, upload: str) -> None:
-        if await self._blobs.info(upload_key(upload)) is None:
+    async def _uploaded(self, upload: str) -> Source:
+        source = await find_upload(self._blobs, upload)
+        if source is None:
             raise TerminalError(Code.SOURCE_UPLOAD_MISSING, upload)
+        return source
 
     def _order(
         self, command: Callable[[str], JobCommand]

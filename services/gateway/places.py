@@ -59,7 +59,7 @@ def placed(seen: Snapshot, index: int | None, queue: Queue, now: datetime) -> Sn
         if _STAGE_OF[seen.phase] in queue.absent:
             return replace(seen, waits_for=_obstacle(Code.SERVICE_NO_WORKERS, seen, queue))
         return seen
-    if seen.status is not Status.PENDING or seen.held:
+    if seen.status is not Status.PENDING or seen.held or seen.follows is not None:
         return seen
     code = queue.hindered.get(seen.id) or queue.stalled
     starts_at = None if index is None else _start(index, queue, now)

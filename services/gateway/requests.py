@@ -19,7 +19,7 @@ from shared.contracts.subjects import TOKEN
 from shared.errors import Code, StembusError, TerminalError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Mapping, Sequence
 
 #: Longest URL: what browsers and servers agree on.
 MAX_URL: Final = 2048
@@ -48,6 +48,10 @@ class OptionsRequest(Struct, frozen=True, forbid_unknown_fields=True):
     model: str = AUTO
     stems: list[str] = []
     format: str = "flac"
+    #: ``exact`` or ``fast``; null leaves it to the separators' operator.
+    precision: str | None = None
+    shifts: int = 0
+    reuse: bool = True
 
 
 class Wishes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -196,17 +200,18 @@ def admit_playlist(asked: BatchRequest) -> str | None:
 
 
 def admit_entries(
-    asked: BatchRequest, missing: Collection[str]
+    asked: BatchRequest, uploaded: Mapping[str, Source]
 ) -> tuple[tuple[Entry, ...], tuple[Skipped, ...]]:
-    """The songs that can be taken, and those that can't; ``missing`` uploads are not there."""
+    """The songs that can be taken, and those that can't; ``uploaded``: the uploads there are."""
     entries, skipped = list[Entry](), list[Skipped]()
     urls = (SourceRequest(url=url) for url in asked.urls or ())
     uploads = (SourceRequest(upload=upload) for upload in asked.uploads or ())
     for song in (*urls, *uploads):
         try:
             source = admit_source(song)
-            if source.upload in missing:
-                raise TerminalError(Code.SOURCE_UPLOAD_MISSING, source.upload or "")
+            if source.upload is not None and source.upload not in uploaded:
+                raise TerminalError(Code.SOURCE_UPLOAD_MISSING, source.upload)
+            source = uploaded[source.upload] if source.upload is not None else source
         except StembusError as exc:
             shown = (song.url or song.upload or "")[:MAX_SHOWN]
             skipped.append(Skipped(entry=shown, problem=Problem.of(exc)))

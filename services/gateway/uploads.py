@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from typing import TYPE_CHECKING, Final
 
@@ -10,8 +11,8 @@ from aiohttp import BodyPartReader, web
 from msgspec import Struct
 
 from shared.blobs import upload_key, upload_note_key
-from shared.contracts.codec import encode
-from shared.contracts.request import Upload
+from shared.contracts.codec import Decoder, UndecodableError, encode
+from shared.contracts.request import Source, Upload
 from shared.errors import Code, RetryableError, TerminalError
 
 if TYPE_CHECKING:
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
 
     from shared.blobs import BlobStore
 
-#: Bytes read from a connection at once.
+#: Bytes read from a connection at once.  Hashing so many takes 0.16 ms (1.6 GB/s): not worth a
+#: thread.
 PIECE_BYTES: Final = 256 << 10
 MAX_FILENAME: Final = 255
 ID_BYTES: Final = 16
+
+
+_NOTES: Final[Decoder[Upload]] = Decoder(Upload)
 
 
 class Uploaded(Struct, frozen=True):
@@ -33,6 +38,20 @@ class Uploaded(Struct, frozen=True):
     upload: str
     bytes: int
     filename: str
+
+
+async def find_upload(blobs: BlobStore, upload: str) -> Source | None:
+    """An upload as a job's source, with what is known of its bytes; None if it is not there."""
+    if await blobs.info(upload_key(upload)) is None:
+        return None
+    source = Source(upload=upload)
+    if await blobs.info(upload_note_key(upload)) is None:
+        return source
+    try:
+        note = _NOTES.decode(await blobs.get(upload_note_key(upload)))
+    except UndecodableError:
+        return source  # it is an upload like no other, then
+    return Source(upload=upload, digest=note.digest, name=note.filename or None)
 
 
 class Uploads:
@@ -95,7 +114,7 @@ class Uploads:
         if counted.bytes == 0:
             await self._blobs.delete([upload_key(upload)])
             raise TerminalError(Code.SOURCE_EMPTY, filename[:MAX_FILENAME])
-        note = Upload(filename=filename[:MAX_FILENAME], bytes=counted.bytes)
+        note = Upload(filename=filename[:MAX_FILENAME], bytes=counted.bytes, digest=counted.digest)
         await self._blobs.put(upload_note_key(upload), encode(note))
         body = Uploaded(upload, counted.bytes, note.filename)
         return web.Response(status=201, body=encode(body), content_type="application/json")
@@ -125,9 +144,9 @@ class Uploads:
                 raise RetryableError(Code.SOURCE_STALLED, "the upload stopped") from exc
             if not piece:
                 return
-            counted.bytes += len(piece)
-            if counted.bytes > self._max_bytes:
+            if counted.bytes + len(piece) > self._max_bytes:
                 raise self._too_large()
+            counted.take(piece)
             yield piece
 
     def _too_large(self) -> TerminalError:
@@ -135,11 +154,22 @@ class Uploads:
 
 
 class _Counted:
-    """How many bytes of an upload have come so far, and how many more were announced."""
+    """What of an upload has come so far, and how many more bytes were announced."""
 
     def __init__(self, announced: int) -> None:
         self._announced = announced
+        self._hash = hashlib.sha256()
         self.bytes = 0
+
+    def take(self, piece: bytes) -> None:
+        """Count a piece."""
+        self.bytes += len(piece)
+        self._hash.update(piece)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the bytes so far, in hexadecimal."""
+        return self._hash.hexdigest()
 
     @property
     def owed(self) -> int:

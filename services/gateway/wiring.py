@@ -17,6 +17,7 @@ from services.gateway.http import Server
 from services.gateway.jobs import Jobs
 from services.gateway.news import News
 from services.gateway.overview import Overviews
+from services.gateway.pieces import Pieces
 from services.gateway.places import Places
 from services.gateway.projection import Projection
 from services.gateway.ring import Ring
@@ -57,9 +58,10 @@ async def assemble(
     catalogue, workers = Catalogue(monotonic), Workers(monotonic)
     overviews = Overviews(projection=projection, tallies=tallies)
     blobs = BlobStore(open_store(config.blobs_url))
+    records = JobStore(nc, log)
     feed = Feed(
         nc=nc,
-        records=JobStore(nc, log),
+        records=records,
         projection=projection,
         overviews=overviews,
         places=places,
@@ -114,6 +116,13 @@ async def assemble(
         silence_seconds=config.upload_silence_seconds,
     )
     stems = Stems(jobs=jobs, blobs=blobs, stall_seconds=config.stem_stall_seconds)
+    pieces = Pieces(
+        jobs=jobs,
+        records=records,
+        blobs=blobs,
+        max_at_once=config.max_pieces,
+        stall_seconds=config.piece_stall_seconds,
+    )
     events = Events(
         feed=feed,
         projection=projection,
@@ -122,7 +131,8 @@ async def assemble(
         stall_seconds=config.stream_stall_seconds,
     )
     telemetry.gauge("streams_open", "Live connections", lambda: events.open)
-    handlers = (jobs, batches, stats, uploads, stems, resources.health)
+    telemetry.gauge("pieces_open", "Pieces that are being sent", lambda: pieces.open)
+    handlers = (jobs, batches, stats, uploads, stems, pieces, resources.health)
     server = Server(
         config=config,
         routes=[route for handler in handlers for route in handler.routes()],

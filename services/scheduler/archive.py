@@ -1,4 +1,4 @@
-"""What has ended, as far as it matters: how old it is, how large, and what it shares.
+"""What has ended, as far as it matters: how old it is, how large, what it shares and can give.
 
 In SQLite on the disk, so that memory does not grow with the number of finished jobs.  A cache of
 the bucket: it is thrown away at start and filled again.
@@ -9,6 +9,9 @@ from __future__ import annotations
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
+
+from services.scheduler.wishes import source_key, wish_of
+from shared.contracts.job import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +27,13 @@ pragma synchronous = off;
 pragma locking_mode = exclusive;
 create table jobs (
     id text primary key, ended real not null, batch text, bytes integer not null,
-    track text, result text
+    track text, result text, wish text, source text
 ) without rowid;
 create index jobs_by_end on jobs (ended);
 create index jobs_by_batch on jobs (batch);
+create index jobs_by_result on jobs (result, ended) where result is not null;
+create index jobs_by_wish on jobs (wish, ended) where wish is not null;
+create index jobs_by_source on jobs (source, ended) where source is not null;
 create table files (
     name text primary key, bytes integer not null, jobs integer not null
 ) without rowid;
@@ -74,8 +80,12 @@ class Archive:
         }
         ended = (job.finished_at or job.updated_at).timestamp()
         self._db.execute(
-            "insert into jobs values (?, ?, ?, ?, ?, ?)",
-            (job.id, ended, job.batch, sum(sizes.values()), track, result),
+            "insert into jobs values (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(job.id, ended, job.batch, sum(sizes.values()), track, result),
+                wish_of(job) if job.status is Status.COMPLETED else None,
+                source_key(job.source) if job.track is not None else None,
+            ),
         )
         for name, size in sizes.items():
             if name is None:
@@ -135,6 +145,25 @@ class Archive:
             (before.timestamp() if before else float("inf"), limit),
         )
         return [(job_id, int(size)) for job_id, size in found]
+
+    def made(self, wish: str, limit: int) -> list[str]:
+        """Ids of completed jobs with a wish, the newest first."""
+        return self._newest("wish", wish, limit)
+
+    def with_result(self, result: str, limit: int) -> list[str]:
+        """Ids of completed jobs with a result, the newest first."""
+        return self._newest("result", f"r.{result}", limit)
+
+    def fetched(self, source: str, limit: int) -> list[str]:
+        """Ids of jobs that have ended and have the track of a source, the newest first."""
+        return self._newest("source", source, limit)
+
+    def _newest(self, column: str, key: str, limit: int) -> list[str]:
+        found = self._db.execute(
+            f"select id from jobs where {column} = ? order by ended desc limit ?",  # noqa: S608 - one of three of ours
+            (key, limit),
+        )
+        return [job_id for (job_id,) in found]
 
     def empty_batches(self, songs: datetime, none: datetime, limit: int) -> list[str]:
         """Batches of which no finished job is left: those that changed before ``songs``.

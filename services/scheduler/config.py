@@ -32,6 +32,10 @@ class SchedulerConfig(ServiceConfig, frozen=True, kw_only=True):
     #: oldest going first; 0: no limit.
     keep_seconds: float = 30 * 24 * 3600.0
     keep_bytes: int = 0
+    #: Seconds after its download for which what an address led to is taken for the same song: an
+    #: equal job gets the result, or the track, that is there.  A page's content may change; in a
+    #: week it hardly ever does.  0: every job downloads.  Uploads are known by their bytes.
+    reuse_seconds: float = 7 * 24 * 3600.0
 
     def __post_init__(self) -> None:
         """``SettingError`` for what can't work, at start and not at the first song."""
@@ -49,7 +53,7 @@ class SchedulerConfig(ServiceConfig, frozen=True, kw_only=True):
             "site_longest_pause_seconds",
         ):
             _at_least(self, field, above=True)
-        for field in ("keep_seconds", "keep_bytes"):
+        for field in ("keep_seconds", "keep_bytes", "reuse_seconds"):
             _at_least(self, field, above=False)
 
 

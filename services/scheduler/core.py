@@ -15,18 +15,20 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from services.scheduler.decision import (
+    Answered,
     Changed,
     Circumstances,
     Dispatched,
     Due,
     Expired,
     Granted,
+    LeaderEnded,
     Outcome,
     Repeated,
     Stale,
     Stimulus,
 )
-from services.scheduler.rules import asking, timing, working
+from services.scheduler.rules import asking, sharing, timing, working
 from services.scheduler.rules.record import refuse
 from shared.contracts.commands import (
     CancelJob,
@@ -98,19 +100,25 @@ def _waiting(status: Status) -> Mapping[type, Rule]:
 #: ``{status: {stimulus: rule}}``; None is "no such job".  The README's chart is drawn from it.
 TABLE: Final[Mapping[Status | None, Mapping[type, Rule]]] = MappingProxyType(
     {
-        None: {SubmitJob: Rule(asking.submit, (Status.PENDING, Status.SCHEDULED))},
+        None: {
+            SubmitJob: Rule(asking.submit, (Status.PENDING, Status.SCHEDULED, Status.COMPLETED))
+        },
         Status.SCHEDULED: {
             Due: Rule(timing.due, (Status.PENDING, Status.FAILED)),
             **_waiting(Status.SCHEDULED),
         },
         Status.PENDING: {
-            Dispatched: Rule(timing.dispatch, (Status.PROCESSING,)),
+            Dispatched: Rule(
+                timing.dispatch, (Status.PROCESSING, Status.PENDING, Status.COMPLETED)
+            ),
+            LeaderEnded: Rule(sharing.leader_ended, (Status.PENDING, Status.COMPLETED)),
+            Answered: Rule(sharing.answered, (Status.COMPLETED,)),
             Due: Rule(timing.due, (Status.FAILED,)),
             **_waiting(Status.PENDING),
         },
         Status.PROCESSING: {
             Downloaded: Rule(working.downloaded, (Status.PROCESSING,)),
-            Prepared: Rule(working.prepared, (Status.PROCESSING,)),
+            Prepared: Rule(working.prepared, (Status.PROCESSING, Status.COMPLETED)),
             Separated: Rule(working.separated, (Status.PROCESSING,)),
             Finalized: Rule(working.finalized, (Status.COMPLETED,)),
             Failed: Rule(working.failure, (Status.PROCESSING, Status.FAILED)),
@@ -120,7 +128,8 @@ TABLE: Final[Mapping[Status | None, Mapping[type, Rule]]] = MappingProxyType(
             SubmitJob: _AGAIN,
         },
         Status.COMPLETED: {
-            Finalized: Rule(working.finalized_again, ()),
+            Finalized: Rule(working.completed_again, ()),
+            Prepared: Rule(working.completed_again, ()),
             DeleteJob: _DELETE,
             Expired: _EXPIRE,
             SubmitJob: _AGAIN,

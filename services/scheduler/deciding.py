@@ -13,6 +13,7 @@ from services.scheduler.decision import (
     Circumstances,
     Decision,
     Expired,
+    Others,
     Outcome,
     Refusal,
     Removed,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from services.scheduler.dispatcher import Dispatcher
     from services.scheduler.fleet import Fleet
+    from services.scheduler.precedents import Precedents
     from services.scheduler.records import Records
     from shared.contracts.job import Job
     from shared.jetstream.store import Stored
@@ -60,12 +62,13 @@ class LifeLimits(Struct, frozen=True, kw_only=True):
 class Decider:
     """The one way in which a job changes."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by keyword, from wiring alone
         self,
         *,
         records: Records,
         dispatcher: Dispatcher,
         fleet: Fleet,
+        precedents: Precedents,
         may_act: Callable[[], bool],
         now: Callable[[], datetime],
         chance: Callable[[], float],
@@ -75,6 +78,7 @@ class Decider:
         self._records = records
         self._dispatcher = dispatcher
         self._fleet = fleet
+        self._precedents = precedents
         self._may_act = may_act
         self._now = now
         self._chance = chance
@@ -90,11 +94,14 @@ class Decider:
             now = self._now()
             if stored.job is not None and not conflicted:
                 self._dispatcher.heard(stored.job, message, now)
-            outcome = advance(stored.job, message, self.circumstances(stored, message, now))
+            others = await self._precedents.of(stored.job, message, now)
+            outcome = advance(stored.job, message, self.circumstances(stored, message, now, others))
             if not conflicted and await self._is_outdated(outcome, stored, message):
                 conflicted = True
                 continue
             try:
+                if isinstance(outcome, Changed) and (giver := giver_of(outcome.job, others)):
+                    await self._records.vouch(giver)
                 return await self._stored(outcome, stored, message, conflicted=conflicted)
             except ConflictError:
                 self._log.warning("somebody else wrote", job_id=message.job_id)
@@ -106,7 +113,9 @@ class Decider:
         if not self._may_act():
             raise LeaseLostError
 
-    def circumstances(self, stored: Stored, message: Stimulus, now: datetime) -> Circumstances:
+    def circumstances(
+        self, stored: Stored, message: Stimulus, now: datetime, others: Others
+    ) -> Circumstances:
         """What a decision on ``message`` depends on."""
         job, dispatcher = stored.job, self._dispatcher
         full = None
@@ -124,6 +133,7 @@ class Decider:
             paused_until=dispatcher.sites.paused_until(job, now) if job else None,
             track_shared=track,
             result_shared=result,
+            others=others,
             removed=stored.request,
             # Higher than any attempt: each was a write of its own.
             floor=stored.revision if job is None else 0,
@@ -177,6 +187,14 @@ class Decider:
     def _estimated(self, job: Job) -> Job:
         eta = expected(job, job.updated_at, job.progress, self.speeds(job))
         return job if eta == job.eta else replace(job, eta=eta)
+
+
+def giver_of(job: Job, others: Others) -> Job | None:
+    """The job whose result ``job`` has been given, if it has."""
+    if job.status is not Status.COMPLETED:
+        return None
+    known = (others.made, others.leader)
+    return next((one for one in known if one and one.result and one.result == job.result), None)
 
 
 def _with_what_stands(job: Job, before: Job) -> Job:

@@ -40,7 +40,19 @@ class Expired(Struct, frozen=True):
     job_id: str
 
 
-Decision = Dispatched | Granted | Due | Expired
+class LeaderEnded(Struct, frozen=True):
+    """The job that this one follows is not at work any more."""
+
+    job_id: str
+
+
+class Answered(Struct, frozen=True):
+    """What this job asks for has just been made for another one."""
+
+    job_id: str
+
+
+Decision = Dispatched | Granted | Due | Expired | LeaderEnded | Answered
 Stimulus = JobCommand | JobFact | Decision
 
 
@@ -77,6 +89,23 @@ class TimeLimits(Struct, frozen=True, kw_only=True):
     job: float = 72 * 3600.0
 
 
+class Others(Struct, frozen=True, kw_only=True):
+    """Other jobs that have to do with the same song, as far as it matters to a decision."""
+
+    #: A completed one: its result is what this job would come to.
+    made: Job | None = None
+    #: One that is being processed for the same wish; of one that follows: whom it follows.
+    leader: Job | None = None
+    #: One that has the track of the same source.
+    fetched: Job | None = None
+    #: The follower that goes on with this job's run if it does not complete.
+    heir: str = ""
+    #: Whether the one that its legacy was left to has not come for it yet.
+    unclaimed: bool = False
+    #: The heir of the leader, as far as it goes on: it leads now.
+    successor: str = ""
+
+
 class Circumstances(Struct, frozen=True, kw_only=True):
     """What a decision depends on beside the job and the stimulus."""
 
@@ -97,6 +126,7 @@ class Circumstances(Struct, frozen=True, kw_only=True):
     #: Hash of the submission of a job with this id that was removed lately, and must not be made
     #: anew.
     removed: str = ""
+    others: Others = Others()
     #: Attempts up to this one may be known of a job with this id that was removed: to the broker,
     #: which drops what it has heard lately, and to workers.
     floor: int = 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from services.scheduler.breaker import BreakerLimits, Sites
-from services.scheduler.decision import Dispatched, Due, Granted
+from services.scheduler.decision import Answered, Dispatched, Due, Granted, LeaderEnded
 from services.scheduler.dispatch import (
     Capacity,
     Shares,
@@ -18,7 +18,9 @@ from services.scheduler.dispatch import (
 )
 from services.scheduler.grants import Passed, Tally, passed_over, tally, windows
 from services.scheduler.pace import Pace
+from services.scheduler.wishes import wish_of
 from shared.contracts.facts import Downloaded, Failed, Prepared, Separated
+from shared.contracts.job import Status
 from shared.contracts.live import QUEUE_LISTED, Queue
 from shared.contracts.problem import Problem
 from shared.contracts.work import UNIT_SOURCE, SeparateWork, Stage
@@ -67,16 +69,26 @@ class Dispatcher:
         self._shares: Shares = {}
         #: How often each separating job was passed over since a chunk of its went out.
         self._passed: Passed = {}
+        #: Wishes that have come true since it was looked last: others may have the same.
+        self._made: set[str] = set()
 
     def begin(self) -> None:
         """Forget what is not known any more: somebody else was the owner."""
         self._shares = {}
         self._passed = {}
+        self._made.clear()
 
-    def decisions(self, now: datetime) -> list[Due | Dispatched | Granted]:
+    def decisions(self, now: datetime) -> list[Due | LeaderEnded | Answered | Dispatched | Granted]:
         """What there is to be told to jobs now."""
         due = [Due(job_id) for job_id in self._ledger.due(now)]
-        return [*due, *self._starts(now), *self._grants()]
+        told: list[LeaderEnded | Answered] = [
+            *(LeaderEnded(job_id) for job_id in self._ledger.forsaken()),
+            *self._answers(),
+        ]
+        # One of those who are told may be about to go on with what is finished, others need no
+        # turn any more: nobody begins before that is known.
+        starts = [] if told else self._starts(now)
+        return [*due, *told, *starts, *self._grants()]
 
     def window(self, job_id: str, message: Stimulus) -> int:
         """How many chunks of a job may be out, when ``message`` has taken effect."""
@@ -97,6 +109,8 @@ class Dispatcher:
         granted = sum(isinstance(word, SeparateWork) for word in after.outbox)
         if granted:
             self._passed = passed_over(self._passed, self._tallies(), after.id, granted)
+        if after.status is Status.COMPLETED:
+            self._made.add(wish_of(after))
         if after.status.terminal:
             began = after.resumed_at
             ran = (now - began).total_seconds() if began is not None else None
@@ -170,6 +184,21 @@ class Dispatcher:
         if self._fleet.slots(Stage.DOWNLOAD, now):
             return None
         return self._fleet.ailment(Stage.DOWNLOAD, now) or Code.SERVICE_NO_WORKERS
+
+    def _answers(self) -> list[Answered]:
+        """Jobs that need not wait for their turn: what they ask for has just been made.
+
+        Told once: should it get lost, they learn it when their turn comes.
+        """
+        waiting = self._ledger.waiting
+        answers = [
+            Answered(job_id)
+            for wish in sorted(self._made)
+            for job_id in sorted(self._ledger.relations.with_wish(wish))
+            if job_id in waiting and waiting[job_id].options.reuse
+        ]
+        self._made.clear()
+        return answers
 
     def _starts(self, now: datetime) -> list[Dispatched]:
         processing = self._ledger.processing.values()

@@ -8,7 +8,7 @@ from shared.contracts.live import GONE_SECONDS
 from shared.contracts.work import Stage
 
 if TYPE_CHECKING:
-    from shared.contracts.live import Beat
+    from shared.contracts.live import Beat, ModelOffer
     from shared.errors import Code
 
 #: Weight of the newest measurement in a running mean.
@@ -55,6 +55,15 @@ class Fleet:
         if any(beat.slots for beat in alive):
             return None
         return next((beat.ailment for beat in alive if beat.ailment), None)
+
+    def offers(self, now: float) -> dict[str, list[ModelOffer]]:
+        """What every separator that is alive says of each model, by name."""
+        offers: dict[str, list[ModelOffer]] = {}
+        for at, beat in self._beats.values():
+            if at + GONE_SECONDS >= now:
+                for offer in beat.models:
+                    offers.setdefault(offer.name, []).append(offer)
+        return offers
 
     def separation_speed(self, model: str) -> float | None:
         """Mean measured speed of one slot with this model, in seconds of audio per second."""

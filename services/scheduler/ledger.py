@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from services.scheduler.dispatch import downloads
 from services.scheduler.grants import Tally, tally
+from services.scheduler.relations import Relations
 from services.scheduler.rules.timing import times
 from shared.contracts.job import Job, Status
 
@@ -32,7 +33,7 @@ class Ledger:
     def __init__(self, limits: TimeLimits) -> None:
         self._limits = limits
         self._records: dict[str, tuple[int, Job]] = {}
-        #: Pending and not held: those that can be started.
+        #: Pending, not held, following nobody: those that can be started.
         self.waiting: dict[str, Job] = {}
         #: Those of them that need no download any more.
         self.resuming: dict[str, Job] = {}
@@ -42,6 +43,8 @@ class Ledger:
         #: Jobs that have not been started, held and scheduled ones included, by owner.
         self._queued: Counter[str] = Counter()
         self._timers: list[tuple[datetime, str, int]] = []
+        #: Who has to do with whom.
+        self.relations = Relations()
 
     def __len__(self) -> int:
         """Number of unfinished jobs."""
@@ -74,12 +77,13 @@ class Ledger:
         if job.status.terminal:
             return
         self._records[job.id] = (revision, job)
+        self.relations.put(job)
         if job.status is Status.PROCESSING:
             self.processing[job.id] = job
             self.tallies[job.id] = tally(job)
         else:
             self._queued[job.terms.owner] += 1
-            if job.status is Status.PENDING and job.held_at is None:
+            if job.status is Status.PENDING and job.held_at is None and job.follows is None:
                 self.waiting[job.id] = job
                 if not downloads(job):
                     self.resuming[job.id] = job
@@ -92,6 +96,7 @@ class Ledger:
         known = self._records.pop(job_id, None)
         if known is None:
             return
+        self.relations.drop(job_id)
         self.waiting.pop(job_id, None)
         self.resuming.pop(job_id, None)
         self.tallies.pop(job_id, None)
@@ -106,6 +111,15 @@ class Ledger:
         for job_id in tuple(self._records):
             self.drop(job_id)
         self._timers.clear()
+
+    def forsaken(self) -> list[str]:
+        """Ids of the jobs that follow one that is not at work any more, and won't be soon."""
+        return [
+            job_id
+            for leader in self.relations.leaders()
+            if leader not in self.processing and leader not in self.waiting
+            for job_id in sorted(self.relations.followers(leader))
+        ]
 
     def next_time(self) -> datetime | None:
         """The next moment at which something is due."""

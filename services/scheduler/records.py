@@ -115,6 +115,17 @@ class Records:
             self.ledger.drop(job.id)
             raise
 
+    async def vouch(self, job: Job) -> None:
+        """Write a job as it is; ``ConflictError`` if it is not so any more.
+
+        Whoever was about to remove it, and does not know that another is being given its result,
+        has to read it again.
+        """
+        stored = await self._store.load(job.id)
+        if stored is None or stored.job != job:
+            raise ConflictError(job.id)
+        await self.write(job, stored.revision)
+
     async def write_batch(self, batch: Batch, revision: int) -> None:
         """The same of a batch."""
         try:

@@ -21,6 +21,7 @@ from services.scheduler.kv import PatientStore
 from services.scheduler.ledger import Ledger
 from services.scheduler.live import LiveProgress
 from services.scheduler.outlook import Outlook
+from services.scheduler.precedents import Precedents
 from services.scheduler.records import Records
 from services.scheduler.reign import Reign
 from services.scheduler.retention import RetentionLimits
@@ -87,6 +88,9 @@ async def assemble(
         records=records,
         dispatcher=dispatcher,
         fleet=fleet,
+        precedents=Precedents(
+            records=records, fleet=fleet, steady=monotonic, reuse_seconds=config.reuse_seconds
+        ),
         may_act=lambda: lease.held,
         now=now,
         chance=chance,

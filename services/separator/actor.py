@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from msgspec.structs import replace
+
 from services.separator.children import answer
 from services.separator.messages import (
     ChunkStored,
@@ -132,6 +134,12 @@ class Separator:
         prepared = await engine.answer(request, TrackPrepared, report, self._silence)
         engine.has(prepared.plan.model)
         self._device = prepared.device
+        self._offers = tuple(
+            replace(offer, digest=prepared.plan.digest)
+            if offer.name == prepared.plan.model
+            else offer
+            for offer in self._offers
+        )
         return Prepared(
             job_id=work.job_id,
             stage=Stage.SEPARATE,
@@ -249,7 +257,8 @@ class Finalizer:
 
     async def _remove(self, work: RemoveWork) -> None:
         # The same id may have been submitted anew: what that job computes is younger.
-        await self._blobs.delete_untouched(work_prefix(work.job_id), work.before)
+        # A job that has left its run to another must not take that folder away.
+        await self._blobs.delete_untouched(work_prefix(work.run or work.job_id), work.before)
         if work.result is not None:
             await self._blobs.delete_untouched(result_prefix(work.result), work.before)
         if work.track is not None:

@@ -20,7 +20,7 @@ from services.separator.messages import (
     WarmedUp,
     WarmUp,
 )
-from shared.child import Child, Limits
+from shared.child import PATIENCE_SECONDS, Child, Limits
 from shared.contracts.codec import Decoder, encode
 from shared.errors import Code, RetryableError, StembusError
 
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 
 ENGINE_MODULE: Final = "services.separator.engine"
 ENCODE_MODULE: Final = "services.separator.encode"
-#: Seconds that an engine gets to leave a chunk that nobody wants any more; one that is alone
-#: with it and takes longer is killed, for a job must stop within two seconds.
-CANCEL_SECONDS: Final = 1.0
 #: Models that an engine which is started again is warmed with.
 MODELS_REMEMBERED: Final = 2
 #: Seconds that loading them may take.
@@ -63,7 +60,7 @@ class Helper(Protocol):
         """Whether it can take a request."""
 
     def ask(self, request: Any, *, silence: float) -> AsyncGenerator[Any, None]:  # noqa: ANN401 - each child has its own messages
-        """The child's reports on ``request``; leaving the iteration early kills the child."""
+        """The child's reports on ``request``; leaving the iteration early calls it off."""
 
     async def kill(self) -> None:
         """End it."""
@@ -250,7 +247,7 @@ def engine_starter(
                 on_line=log,
                 limits=Limits(memory_bytes=config.engine_memory_bytes),
                 environment=environment,
-                patience=CANCEL_SECONDS,
+                patience=PATIENCE_SECONDS,
             )
         except OSError as exc:
             raise RetryableError(Code.WORKER_CRASHED, f"no engine can be started: {exc}") from exc

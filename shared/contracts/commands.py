@@ -97,9 +97,25 @@ Command = JobCommand | BatchCommand
 
 
 def digest_of(command: SubmitJob | SubmitBatch) -> str:
-    """What tells a repeated submission from another one with the same id: a hash of the request."""
+    """What tells a repeated submission from another one with the same id: a hash of the request.
+
+    What the gateway has added of an upload is no part of it: by the time that the submission comes
+    again, the upload may be gone.
+    """
     request = msgspec.structs.replace(command, reply_to="", answer_by=None, traceparent=None)
+    if isinstance(request, SubmitJob):
+        request = msgspec.structs.replace(request, source=_as_asked(request.source))
+    else:
+        entries = tuple(
+            msgspec.structs.replace(entry, source=_as_asked(entry.source))
+            for entry in request.entries
+        )
+        request = msgspec.structs.replace(request, entries=entries)
     return hashlib.blake2b(msgspec.json.encode(request), digest_size=16).hexdigest()
+
+
+def _as_asked(source: Source) -> Source:
+    return msgspec.structs.replace(source, digest=None, name=None)
 
 
 class Accepted(Struct, frozen=True, kw_only=True, tag_field="type", tag="accepted"):

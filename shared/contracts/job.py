@@ -59,6 +59,15 @@ class Moment(Struct, frozen=True, kw_only=True, omit_defaults=True):
     note: str = ""
 
 
+class Legacy(Struct, frozen=True, kw_only=True):
+    """A run that a job has left to another one when it ended: its finished chunks are not lost."""
+
+    #: The job that goes on with it: one that has followed.
+    heir: str
+    #: Under whose id the chunks lie.
+    run: str
+
+
 class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A job's whole record, as it lies in the bucket.  Only the scheduler writes it."""
 
@@ -94,14 +103,19 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     eta: datetime | None = None
     metadata: Metadata | None = None
     track: Track | None = None
+    #: When that track was downloaded, by whichever job.
+    fetched_at: datetime | None = None
     plan: Plan | None = None
     result: Result | None = None
     error: Problem | None = None
     #: Another job of the same song with the same options that is being processed: this one waits
     #: for what comes of it.
     follows: str | None = None
-    #: Under whose id its temporary blobs lie: its own, or that of a job whose run it took over.
+    #: Under whose id its temporary blobs lie: its own, that of a job whose run it took over, or
+    #: another one, after it has left its run to a follower.
     run: str = ""
+    #: What it left when it ended last; the chunks in its record lie there.
+    legacy: Legacy | None = None
     #: By unit name (see ``subjects``); only those that have been ordered at least once.
     units: dict[str, Unit] = field(default_factory=dict)
     #: Attempts up to this one have been swept away: new ones count on from here.
@@ -133,10 +147,19 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
             if name.isdigit() and unit.state is UnitState.DONE
         )
 
+    @property
+    def pieces_ready(self) -> int:
+        """Number of chunks that are done with all before them: what can be heard already."""
+        number = 0
+        while (unit := self.units.get(str(number))) and unit.state is UnitState.DONE:
+            number += 1
+        return number
+
     def awaits(self, unit: str, attempt: int) -> bool | None:
         """Whether a fact of this attempt is awaited; None if it was ordered after this record."""
         found = self.units.get(unit)
-        known = found.attempt if found else self.attempt_floor
-        if found and (found.state, known) == (UnitState.ORDERED, attempt):
+        if found and (found.state, found.attempt) == (UnitState.ORDERED, attempt):
             return self.status is Status.PROCESSING
+        # A unit that it was left by another may have had more attempts here.
+        known = max(found.attempt if found else 0, self.attempt_floor)
         return False if self.status.terminal or known >= attempt else None

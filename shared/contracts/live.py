@@ -101,6 +101,8 @@ class ModelOffer(Struct, frozen=True, kw_only=True):
     ready: bool
     #: Where it comes from, for people: ``published``, ``local``, ``built-in``.
     origin: str = ""
+    #: What a plan of this model says in its ``digest``; empty while that is not known.
+    digest: str = ""
 
 
 class Beat(Struct, frozen=True, kw_only=True):

@@ -17,8 +17,10 @@ class Source(Struct, frozen=True, kw_only=True, omit_defaults=True):
     url: str | None = None
     #: The id that ``POST /v1/uploads`` answered with.
     upload: str | None = None
-    #: Of an upload: SHA-256 of its bytes, as the gateway has counted them.
+    #: Of an upload: SHA-256 of its bytes, as the gateway has counted them, and the name that the
+    #: file had: the song's title may be made of it.
     digest: str | None = None
+    name: str | None = None
 
 
 class Priority(StrEnum):

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from shared.contracts.audio import Metadata, StemFile
+from shared.contracts.audio import SAMPLE_RATE, Metadata, StemFile
 from shared.contracts.job import Job, Moment, Phase, Status
 from shared.contracts.problem import Problem
 from shared.contracts.request import Options, Priority, Source
@@ -19,6 +19,10 @@ class Separation(Struct, frozen=True, kw_only=True):
     stems: tuple[str, ...]
     chunks: int
     chunks_done: int
+    #: Pieces that can be heard while the rest is being made: the first ones, without a gap.
+    pieces_ready: int = 0
+    #: Length of each piece but the last, which goes up to the end of the song.
+    piece_seconds: float = 0.0
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
@@ -46,6 +50,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     starts_at: datetime | None
     #: Why it can't be started although it waits.
     waits_for: Problem | None
+    #: A job of the same song with the same options that is being processed: this one gets what
+    #: comes of it, and has no place in the queue.
+    follows: str | None = None
     started_at: datetime | None
     finished_at: datetime | None
     eta: datetime | None
@@ -72,7 +79,10 @@ def snapshot(job: Job) -> Snapshot:
             model=job.plan.model,
             stems=job.plan.stems,
             chunks=job.plan.chunks,
-            chunks_done=job.chunks_done,
+            # One that shares the result of another has computed none itself.
+            chunks_done=job.plan.chunks if job.result else job.chunks_done,
+            pieces_ready=job.pieces_ready,
+            piece_seconds=job.plan.chunk_frames / SAMPLE_RATE,
         )
     )
     return Snapshot(
@@ -94,6 +104,7 @@ def snapshot(job: Job) -> Snapshot:
         position=None,
         starts_at=None,
         waits_for=None,
+        follows=job.follows,
         started_at=job.started_at,
         finished_at=job.finished_at,
         eta=job.eta,

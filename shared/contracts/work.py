@@ -1,8 +1,8 @@
 """Words that go down: what the scheduler orders workers to do, or to stop doing.
 
 A unit of work is named within its job (``source``, ``prepare``, ``0`` … ``n``, ``stems``,
-``sweep``, ``remove``), or within its batch (``playlist``).  The attempt fences: the scheduler
-accepts a fact only for the attempt it ordered.
+``sweep``, ``sweep-left``, ``remove``), or within its batch (``playlist``).  The attempt fences:
+the scheduler accepts a fact only for the attempt it ordered.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ UNIT_SOURCE: Final = "source"
 UNIT_PREPARE: Final = "prepare"
 UNIT_STEMS: Final = "stems"
 UNIT_SWEEP: Final = "sweep"
+#: The sweep of a run that a job has given up, or was left and does not take over; its own sweep
+#: may be on its way at the same time.
+UNIT_SWEEP_LEFT: Final = "sweep-left"
 UNIT_REMOVE: Final = "remove"
 UNIT_PLAYLIST: Final = "playlist"
 
@@ -106,6 +109,8 @@ class RemoveWork(WorkBase, frozen=True, kw_only=True, tag="remove"):
 
     #: What has been stored or touched since is somebody else's by now: it stays.
     before: datetime
+    #: Under whose id its temporary blobs lie (``work/<run>/``); empty: its own.
+    run: str = ""
     track: str | None = None
     result: str | None = None
     unit: str = UNIT_REMOVE

@@ -29,7 +29,8 @@ def result_id(track: Track, plan: Plan, audio_format: AudioFormat, metadata: Met
         ",".join(plan.stems),
         audio_format.value,
         track.cover,
-        metadata.title,
-        metadata.artist,
+        # As literals: a title may say anything, "None" and line breaks too.
+        repr(metadata.title),
+        repr(metadata.artist),
     )
     return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()[:32]

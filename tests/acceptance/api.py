@@ -92,11 +92,14 @@ class Api:
                 await asyncio.sleep(AGAIN_SECONDS)
 
     async def submit(self, source: str | Path, **options: object) -> Json:
-        """Submit a URL, or a file after uploading it; the job."""
+        """Submit a URL, or a file after uploading it; the job.
+
+        Made anew, unless ``reuse`` says otherwise: many tests have songs in common.
+        """
         given = (
             {"url": source} if isinstance(source, str) else {"upload": await self.upload(source)}
         )
-        order = {"source": given, "options": {"model": "dsp", **options}}
+        order = {"source": given, "options": {"model": "dsp", "reuse": False, **options}}
         answer = await self.ask("POST", "/v1/jobs", json=order)
         assert answer.status == 201, answer.body
         assert answer.headers["Location"] == f"/v1/jobs/{answer.json['id']}"

@@ -103,7 +103,7 @@ async def test_a_scheduled_job_runs_when_its_time_has_come(api: Api, songs: Song
     at = datetime.now(UTC) + timedelta(seconds=1)
     order = {
         "source": {"upload": await api.upload(songs.path("song.mp3"))},
-        "options": {"model": "dsp"},
+        "options": {"model": "dsp", "reuse": False},
         "run_at": at.isoformat(),
     }
     job = (await api.ask("POST", "/v1/jobs", json=order)).json

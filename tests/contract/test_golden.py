@@ -44,7 +44,7 @@ from shared.contracts.snapshot import Snapshot, snapshot
 from shared.contracts.subjects import Message
 from shared.contracts.work import RemoveWork, Stage, StopOrder, SweepWork, Work
 from shared.errors import Code, RetryableError, TerminalError
-from tests.support import batches, jobs
+from tests.support import batches, jobs, twins
 from tests.support.jobs import JOB, LATER, NOW
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -58,7 +58,7 @@ SUBMIT = replace(
     terms=TERMS,
     batch="b1",
     answer_by=LATER,
-    source=Source(upload="0123abcd"),
+    source=Source(upload="0123abcd", digest="9f86d081", name="a song.mp3"),
     options=Options(model="htdemucs_ft", stems=("vocals", "instrumental"), format=AudioFormat.MP3),
     traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 )
@@ -115,14 +115,14 @@ EXAMPLES: dict[str, tuple[Any, Any]] = {
     ),
     "work-expand": (words_of(batches.expanding())[0], Work),
     "work-remove": (
-        RemoveWork(job_id=JOB, attempt=2, before=LATER, track="t1", result="r1"),
+        RemoveWork(job_id=JOB, attempt=2, before=LATER, run="j2", track="t1", result="r1"),
         Work,
     ),
     "work-download": (jobs.downloading().outbox[0], Work),
     "work-prepare": (jobs.preparing().outbox[0], Work),
     "work-separate": (jobs.separating().outbox[0], Work),
     "work-finalize": (jobs.finalizing().outbox[0], Work),
-    "work-sweep": (SweepWork(job_id=JOB, attempt=2), Work),
+    "work-sweep": (SweepWork(job_id=JOB, attempt=2, run="j2"), Work),
     "stop": (StopOrder(job_id=JOB), StopOrder),
     "tick": (
         Tick(
@@ -155,7 +155,11 @@ EXAMPLES: dict[str, tuple[Any, Any]] = {
             busy=1,
             device="cuda",
             speeds={"htdemucs": 21.5},
-            models=(ModelOffer(name="dsp", sources=("vocals",), ready=True, origin="built-in"),),
+            models=(
+                ModelOffer(
+                    name="dsp", sources=("vocals",), ready=True, origin="built-in", digest="d1"
+                ),
+            ),
         ),
         Beat,
     ),
@@ -177,7 +181,7 @@ EXAMPLES: dict[str, tuple[Any, Any]] = {
         ),
         Queue,
     ),
-    "upload": (Upload(filename="a song.mp3", bytes=123), Upload),
+    "upload": (Upload(filename="a song.mp3", bytes=123, digest="9f86d081"), Upload),
     "job-pending": (jobs.pending(), Job),
     "job-scheduled": (jobs.scheduled(), Job),
     "job-processing": (
@@ -196,12 +200,15 @@ EXAMPLES: dict[str, tuple[Any, Any]] = {
     "job-completed": (jobs.completed(), Job),
     "job-failed": (jobs.broken(), Job),
     "job-cancelled": (jobs.cancelled(), Job),
+    "job-following": (twins.follower(), Job),
+    "job-leaving": (twins.bequeathing(jobs.separating(1)), Job),
     "batch-expanding": (batches.expanding(), Batch),
     "batch-submitting": (batches.submitting(), Batch),
     "batch-failed": (batches.unread(), Batch),
     "batch-cancelled": (batches.called_off(), Batch),
     "batch-snapshot": (batch_snapshot(batches.unread()), BatchSnapshot),
     "snapshot-pending": (snapshot(jobs.pending()), Snapshot),
+    "snapshot-following": (snapshot(twins.follower()), Snapshot),
     "snapshot-completed": (snapshot(replace(jobs.completed(), eta=NOW)), Snapshot),
     "snapshot-failed": (snapshot(jobs.broken()), Snapshot),
 }

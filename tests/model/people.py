@@ -22,11 +22,20 @@ from shared.contracts.commands import (
 )
 from shared.contracts.facts import Failed
 from shared.contracts.problem import Problem
-from shared.contracts.request import Priority
-from shared.contracts.work import STAGE_OF, UNASKED, ExpandWork, FinalizeWork
+from shared.contracts.request import Options, Priority
+from shared.contracts.work import (
+    STAGE_OF,
+    UNASKED,
+    DownloadWork,
+    ExpandWork,
+    FinalizeWork,
+    PrepareWork,
+    SeparateWork,
+)
 from shared.errors import Code, RetryableError, TerminalError
+from tests.model.watch import must
 from tests.support.batches import expanded, submit_batch, submit_playlist
-from tests.support.jobs import fact_of, submit
+from tests.support.jobs import downloaded, fact_of, finalized, submit
 
 if TYPE_CHECKING:
     from shared.contracts.commands import Command
@@ -65,10 +74,16 @@ class Clients:
             return
         job_id = f"j{len(self.jobs)}"
         self.jobs.append(job_id)
+        # Often the song that others have asked for, seldom with other options.
+        song = "song" if world.twins else job_id
         self._ask(
             submit(
                 job_id,
-                url=f"https://host{choice % 3}.example/{job_id}",
+                url=f"https://host{choice % world.hosts}.example/{song}",
+                options=Options(
+                    model="htdemucs" if choice // 3 % 5 == 0 else "auto",
+                    reuse=choice // 5 % 7 > 0,
+                ),
                 owner=world.owners[choice % len(world.owners)],
                 priority=tuple(Priority)[choice // 8 % 3] if choice % 4 == 0 else Priority.NORMAL,
             )
@@ -172,6 +187,8 @@ class Workers:
                 if isinstance(order.work, ExpandWork)
                 else self._world.store.job(order.work.job_id)
             )
+        if isinstance(order.work, UNASKED):
+            self._world.files.tidy(order.work)
         if record is None or not record.awaits(order.work.unit, order.work.attempt):
             self._bus.ack(order.number)
             return True
@@ -207,6 +224,11 @@ class Workers:
     def _tell(self, work: Work, outcome: str, *, again: bool = False) -> None:
         if isinstance(work, UNASKED):
             return
+        if missing := self._world.files.missing(work):
+            record = self._world.store.job(work.job_id)
+            awaited = record is not None and record.awaits(work.unit, work.attempt)
+            must(not awaited or self._world.loose, f"swept, and still needed: {missing}")
+            outcome = "lost"
         if outcome == "slow down" and not work.unit.startswith("source"):
             outcome = "retryable"
         self._bus.send(self._fact(work, outcome), again=again)
@@ -224,5 +246,22 @@ class Workers:
             )
         if isinstance(work, ExpandWork):
             return expanded(3, work.attempt, batch_id=work.job_id)
-        chunks = self._world.chunks
-        return fact_of(work, chunks[sum(work.job_id.encode()) % len(chunks)])
+        return self._done(work)
+
+    def _done(self, work: Work) -> Fact:
+        files = self._world.files
+        match work:
+            case DownloadWork():
+                return replace(
+                    downloaded(work.attempt, job_id=work.job_id), track=files.fetch(work.source)
+                )
+            case PrepareWork():
+                return fact_of(work, files.cut(work.track.id))
+            case SeparateWork():
+                files.separate(work)
+                return fact_of(work)
+            case FinalizeWork():
+                made = files.finalize(work)
+                return replace(finalized(work.attempt, job_id=work.job_id), result=made)
+            case _:
+                return fact_of(work)

@@ -77,6 +77,32 @@ MANY_CHUNKS: Final = stories(
     ),
     120,
 )
+_TWINS: Final = (
+    *("submit",) * 4,
+    *("cancel",) * 4,
+    *("deliver",) * 12,
+    *("think",) * 10,
+    *("take",) * 8,
+    *("done",) * 8,
+    *("retry", "delete", "hold", "release", "terminal", "lost", "late", "twice"),
+    *("take over", "crash in a message", "crash in thought", "all goes well"),
+)
+#: Jobs that want the same come, and are called off at whatever stage; or taken up again as well.
+TWINS: Final = stories(_TWINS, 140)
+TWINS_RETRIED: Final = stories((*_TWINS, *("retry",) * 8), 140)
+#: Runs are left and taken over all the time, and nothing else happens.
+HEIRS: Final = stories(
+    (
+        *("submit",) * 6,
+        *("cancel",) * 4,
+        *("deliver",) * 14,
+        *("think",) * 4,
+        *("take",) * 6,
+        *("done",) * 8,
+        "all goes well",
+    ),
+    140,
+)
 #: Owners die and are replaced while messages of one job are handled in any order.
 DYING: Final = stories(
     (

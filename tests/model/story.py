@@ -38,6 +38,8 @@ ACTIONS: Final = (
 Step = tuple[str, int, int]
 #: Steps between which a process can die in handling one message; more and it does not.
 _FUSE: Final = 8
+#: Seconds from one thing to the next: what is stored later is younger.
+_MOMENT: Final = 0.001
 #: Longer than any pause between two attempts, or than any site is left alone.
 _MINUTES: Final = 60
 
@@ -61,6 +63,7 @@ class Story:
 
     def act(self, action: str, choice: int, other: int) -> None:
         """One thing happens."""
+        self.world.clock.forward(_MOMENT)
         if action in _CLIENTS:
             self._client(action, choice)
         elif action in _WORKERS or action in OUTCOMES:
@@ -155,6 +158,13 @@ class Story:
         self._work_until_all_is_done()
         must(not world.unfinished(), f"stuck: {world.described()}")
         must(not world.bus.work, f"work is left: {list(world.bus.work)}")
+        if not two:
+            gone = [
+                job.id
+                for job in store.jobs()
+                if job.result and job.result.id not in world.files.results
+            ]
+            must(not gone, f"results are gone: {gone}")
         left = unsaid(world.watch.owed.items())
         must(not left, f"never said: {left}")
         deleted = {one.job_id for one in self.clients.asked if isinstance(one, DeleteJob)}

@@ -7,12 +7,22 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from hypothesis import given
 
-from tests.model import faults
+from tests.model import faults, twin_faults
 from tests.model.faults import deciding_wrongly
-from tests.model.settings import DYING, FAULTY, MANY_CHUNKS, MANY_OWNERS, STORIES, with_more
+from tests.model.settings import (
+    DYING,
+    FAULTY,
+    HEIRS,
+    MANY_CHUNKS,
+    MANY_OWNERS,
+    STORIES,
+    TWINS,
+    TWINS_RETRIED,
+    with_more,
+)
 from tests.model.story import Step, Story
 from tests.model.watch import ViolationError
-from tests.model.world import World, one_download, one_separator, two, two_of_one_song
+from tests.model.world import World, one_download, one_separator, one_song, two, two_of_one_song
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,6 +107,31 @@ FAULTS = {
     "the last chunk is forgotten": Fault(faults.last_chunk_forgotten, "stuck|comes to rest"),
     "a cancelled batch leaves jobs behind": Fault(
         faults.cancel_what_is_known, "goes on", with_more("submit batch", "cancel batch")
+    ),
+    "a leader sweeps what another goes on with": Fault(
+        deciding_wrongly(twin_faults.leader_sweeps), "still needed|again", TWINS, one_song
+    ),
+    "an heir begins anew": Fault(
+        deciding_wrongly(twin_faults.heir_begins_anew),
+        "finished chunks again|stuck",
+        TWINS,
+        one_song,
+    ),
+    "a job goes back into the run that it left": Fault(
+        deciding_wrongly(twin_faults.back_into_the_run_it_left),
+        "comes twice|again|still needed",
+        TWINS_RETRIED,
+        one_song,
+    ),
+    "others begin before an heir": Fault(
+        twin_faults.others_begin_before_an_heir, "begins before", HEIRS, one_song
+    ),
+    "equal jobs compute side by side": Fault(
+        twin_faults.everybody_for_himself, "compute the same", TWINS, one_song
+    ),
+    "followers are forgotten": Fault(twin_faults.followers_are_forgotten, "stuck", TWINS, one_song),
+    "what is shared is removed": Fault(
+        twin_faults.nothing_is_shared, "still needed|gone|not there", TWINS, one_song
     ),
     "a song of a batch is left out": Fault(
         faults.errand_counts_too_far, "has no job", with_more("submit batch")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from tests.model.settings import CHECKED, MANY_CHUNKS, MANY_OWNERS, STORIES
+from tests.model.settings import CHECKED, MANY_CHUNKS, MANY_OWNERS, STORIES, TWINS
 from tests.model.story import Step
 from tests.model.telling import told
-from tests.model.world import one_download, one_separator, two
+from tests.model.world import one_download, one_separator, one_song, two
 
 
 @CHECKED
@@ -20,6 +20,12 @@ def test_one_owner_at_a_time_keeps_every_promise(steps: list[Step]) -> None:
 @given(steps=STORIES)
 def test_two_who_take_themselves_for_the_owner_lose_nothing(steps: list[Step]) -> None:
     told(steps, two)
+
+
+@CHECKED
+@given(steps=TWINS)
+def test_equal_jobs_share_a_run_whatever_becomes_of_it(steps: list[Step]) -> None:
+    told(steps, one_song)
 
 
 @CHECKED

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from services.scheduler.batch import ErrandTurn
-from services.scheduler.decision import Due, Expired
+from services.scheduler.decision import Dispatched, Due, Expired, LeaderEnded
 from services.scheduler.dispatch import downloads, level
 from services.scheduler.grants import PATIENCE, tally
 from shared.contracts.batch import Batch, Errand
@@ -14,7 +14,8 @@ from shared.contracts.commands import DeleteJob, RetryJob
 from shared.contracts.facts import FactBase
 from shared.contracts.job import Job, Status
 from shared.contracts.unit import UnitState
-from shared.contracts.work import SeparateWork, StopOrder, SweepWork, WorkBase
+from shared.contracts.work import UNIT_SWEEP_LEFT, SeparateWork, StopOrder, SweepWork, WorkBase
+from tests.model.twins import Twins
 from tests.support.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Watch:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._twins = Twins(world)
         #: Words of the last write of each job that have not been said.
         self.owed: dict[str, tuple[object, ...]] = {}
         #: The highest attempt ever ordered, by job and unit.
@@ -76,12 +78,16 @@ class Watch:
         if after is None:
             self._removed(before)
             return
+        if before == after:
+            return
         self._ends(before, after)
         if before is not None:
             self._goes_on(before, after)
         self._orders(before, after)
         self._owes(after)
         if not self._world.loose:
+            wrong = self._twins.written(before, after)
+            must(not wrong, "; ".join(wrong))
             self._bounds(before, after)
             self._turns(before, after)
 
@@ -115,7 +121,7 @@ class Watch:
         must(after.attempt_floor >= before.attempt_floor, "attempts begin lower")
         for name, unit in before.units.items():
             later = after.units.get(name)
-            known = later.attempt if later else after.attempt_floor
+            known = max(later.attempt if later else 0, after.attempt_floor)
             must(known >= unit.attempt, f"attempt {unit.attempt} of {name} became {known}")
         cause = self._world.cause
         if isinstance(cause, FactBase):
@@ -154,10 +160,13 @@ class Watch:
 
     def _owes(self, after: Job) -> None:
         # What time brings about is not told again, so its stop may get lost: whoever works on
-        # such a job asks its record.
-        told_once = isinstance(self._world.cause, Due) and after.status.terminal
+        # such a job asks its record.  So may the sweep of what a follower was left and does not
+        # take over: it goes by its age.
+        told_once = isinstance(self._world.cause, Due | LeaderEnded) and after.status.terminal
         self.owed[after.id] = tuple(
-            word for word in after.outbox if not (told_once and isinstance(word, StopOrder))
+            word
+            for word in after.outbox
+            if not (told_once and (isinstance(word, StopOrder) or word.unit == UNIT_SWEEP_LEFT))
         )
 
     def _bounds(self, before: Job | None, after: Job) -> None:
@@ -178,7 +187,9 @@ class Watch:
             must(out <= most, f"{out} chunks are out, {most} may")
 
     def _turns(self, before: Job | None, after: Job) -> None:
-        if before is not None and before.status is Status.PENDING and _is_out(after):
+        # A turn is taken, too, by one that finds what it wants there, or somebody at work on it.
+        turn = isinstance(self._world.cause, Dispatched)
+        if turn and before is not None and before.status is Status.PENDING:
             self._started(before)
         granted = sum(isinstance(word, SeparateWork) for word in after.outbox)
         if granted:
@@ -193,6 +204,8 @@ class Watch:
             for other in self._world.store.jobs()
             if other.status is Status.PENDING
             and other.held_at is None
+            and other.follows is None
+            and other.id != job.id
             and downloads(other)
             and level(other, now, self._world.ageing) <= reached
         } - {job.terms.owner}
@@ -219,10 +232,6 @@ class Watch:
 
     def _processing(self) -> list[Job]:
         return [job for job in self._world.store.jobs() if job.status is Status.PROCESSING]
-
-
-def _is_out(job: Job) -> bool:
-    return job.status is Status.PROCESSING
 
 
 def unsaid(owed: Iterable[tuple[str, tuple[object, ...]]]) -> list[object]:

@@ -16,6 +16,7 @@ from services.scheduler.retention import RetentionLimits
 from shared.contracts.job import Job, Phase, Status
 from shared.contracts.work import Stage
 from tests.model.bus import Bus
+from tests.model.files import Files
 from tests.model.watch import Watch, WatchedStore, must
 from tests.support.realm import Clock, Realm
 
@@ -76,6 +77,8 @@ class World:
         downloads: int = 2,
         chunks: tuple[int, ...] = (1, 2, 3, 5, 40),
         songs: int = 5,
+        twins: bool = True,
+        hosts: int = 3,
     ) -> None:
         #: Whether two schedulers may take themselves for the owner at once.
         self.double = double
@@ -83,15 +86,17 @@ class World:
         self.loose = double
         self.separators = separators
         self.downloads = downloads
-        #: Chunks of each song, in turn.
-        self.chunks = chunks
         #: Songs that clients have beside those of batches: few, and more happens to each.
         self.songs = songs
+        #: Whether jobs want one song of each host, and how many of those there are.
+        self.twins = twins
+        self.hosts = hosts
         self.max_processing = 4
         self.ageing = 600.0
         self.owners = ("a", "b", "c")
         self.clock = Clock()
         self.bus = Bus(self.clock)
+        self.files = Files(self.clock, chunks)
         self.store = WatchedStore()
         self.store.before_write = self.store.after_write = self.checkpoint
         #: What is being decided on.
@@ -246,12 +251,17 @@ def two() -> World:
 
 def one_download() -> World:
     """Turns are few, and many want one."""
-    return World(downloads=1, songs=40)
+    return World(downloads=1, songs=40, twins=False)
 
 
 def one_separator() -> World:
     """Slots are few, and songs are very short or very long."""
-    return World(separators=1, chunks=(3, 40), songs=40)
+    return World(separators=1, chunks=(3, 40), songs=40, twins=False)
+
+
+def one_song() -> World:
+    """Everybody wants the same."""
+    return World(chunks=(12,), songs=14, hosts=1)
 
 
 def two_of_one_song() -> World:

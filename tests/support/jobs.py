@@ -85,18 +85,20 @@ METADATA: Final = Metadata(title="A Song", artist="Somebody", duration=3.0, extr
 def submit(
     job_id: str = JOB,
     *,
-    url: str = "https://example.org/a.mp3",
+    url: str = "",
     owner: str = "",
     priority: Priority = Priority.NORMAL,
     run_at: datetime | None = None,
     deadline: datetime | None = None,
     reply_to: str = "",
+    options: Options = Options(),  # noqa: B008 - frozen
 ) -> SubmitJob:
-    """A submission."""
+    """A submission; of a song of its own, unless told otherwise."""
+    own = "a" if job_id == JOB else f"song-{job_id}"
     return SubmitJob(
         job_id=job_id,
-        source=Source(url=url),
-        options=Options(),
+        source=Source(url=url or f"https://example.org/{own}.mp3"),
+        options=options,
         terms=Terms(owner=owner, priority=priority, run_at=run_at, deadline=deadline),
         reply_to=reply_to,
     )

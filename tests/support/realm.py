@@ -18,6 +18,7 @@ from services.scheduler.deciding import Decider, LifeLimits
 from services.scheduler.dispatcher import Dispatcher, QueueLimits
 from services.scheduler.fleet import Fleet
 from services.scheduler.ledger import Ledger
+from services.scheduler.precedents import Precedents
 from services.scheduler.records import Records
 from services.scheduler.retention import RetentionLimits
 from shared.contracts.job import Job
@@ -79,6 +80,7 @@ class Realm:
         life: LifeLimits = LifeLimits(),  # noqa: B008
         breakers: BreakerLimits = BreakerLimits(),  # noqa: B008
         retention: RetentionLimits = RetentionLimits(),  # noqa: B008
+        reuse_seconds: float = 7 * 24 * 3600.0,
         chance: Callable[[], float] = lambda: 0.0,
         log: FilteringBoundLogger | None = None,
     ) -> None:
@@ -104,6 +106,12 @@ class Realm:
             records=self.records,
             dispatcher=self.dispatcher,
             fleet=self.fleet,
+            precedents=Precedents(
+                records=self.records,
+                fleet=self.fleet,
+                steady=self.clock.steady,
+                reuse_seconds=reuse_seconds,
+            ),
             may_act=lambda: self.may_act,
             now=self.clock,
             chance=chance,

@@ -16,16 +16,20 @@ from services.cli.arguments import (
     Data,
     Deadline,
     Format,
+    Fresh,
     LastJson,
     Model,
     Models,
     Owner,
+    PrecisionOption,
     PriorityOption,
     RunAt,
     Server,
+    Shifts,
     Stems,
     Wait,
     Wishes,
+    options_of,
     wishes,
 )
 from services.cli.client import Client, new_key
@@ -65,6 +69,9 @@ def batch(
     model: Model = "auto",
     stems: Stems = "",
     audio_format: Format = AudioFormat.FLAC,
+    precision: PrecisionOption = None,
+    shifts: Shifts = 0,
+    fresh: Fresh = False,
     priority: PriorityOption = Priority.NORMAL,
     owner: Owner = "",
     run_at: RunAt = None,
@@ -86,7 +93,8 @@ def batch(
         raise typer.BadParameter("name songs, or a playlist, but not both")
     if detach and out:
         raise typer.BadParameter("nobody stays to save the stems; see: stembus save")
-    wish = wishes(model, stems, audio_format, priority, owner, run_at, deadline)
+    options = options_of(model, stems, audio_format, precision, shifts, fresh=fresh)
+    wish = wishes(options, priority, owner, run_at, deadline)
     where = Where(server, data)
 
     async def work(terminal: Terminal) -> Exit:
@@ -157,7 +165,7 @@ async def _submit(
         asked = {"playlist": playlist}
     key = new_key()  # the same for each attempt
     return await patiently(
-        lambda: client.submit_batch(asked, *wish[:3], terms=wish.terms, key=key),
+        lambda: client.submit_batch(asked, wish.options, terms=wish.terms, key=key),
         PATIENCE_SECONDS if wait else 0.0,
         terminal.say,
     )

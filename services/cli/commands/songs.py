@@ -16,17 +16,21 @@ from services.cli.arguments import (
     Data,
     Deadline,
     Format,
+    Fresh,
     JobOrBatchIds,
     LastJson,
     Model,
     Models,
     Owner,
+    PrecisionOption,
     PriorityOption,
     RunAt,
     Server,
+    Shifts,
     Stems,
     Wait,
     Wishes,
+    options_of,
     wishes,
 )
 from services.cli.client import Client, new_key
@@ -65,6 +69,9 @@ def separate(
     model: Model = "auto",
     stems: Stems = "",
     audio_format: Format = AudioFormat.FLAC,
+    precision: PrecisionOption = None,
+    shifts: Shifts = 0,
+    fresh: Fresh = False,
     priority: PriorityOption = Priority.NORMAL,
     owner: Owner = "",
     wait: Wait = True,
@@ -77,7 +84,8 @@ def separate(
 
     Uses the running stack, or starts one for the while.
     """
-    wish = wishes(model, stems, audio_format, priority, owner)
+    options = options_of(model, stems, audio_format, precision, shifts, fresh=fresh)
+    wish = wishes(options, priority, owner)
 
     async def work(terminal: Terminal) -> Exit:
         given = one(source)
@@ -128,6 +136,9 @@ def submit(
     model: Model = "auto",
     stems: Stems = "",
     audio_format: Format = AudioFormat.FLAC,
+    precision: PrecisionOption = None,
+    shifts: Shifts = 0,
+    fresh: Fresh = False,
     priority: PriorityOption = Priority.NORMAL,
     owner: Owner = "",
     run_at: RunAt = None,
@@ -143,7 +154,8 @@ def submit(
     """Send songs and print their jobs' ids, without waiting."""
     if own_id and len(sources) > 1:
         raise typer.BadParameter("an id can be given to one song only", param_hint="--id")
-    wish = wishes(model, stems, audio_format, priority, owner, run_at, deadline)
+    options = options_of(model, stems, audio_format, precision, shifts, fresh=fresh)
+    wish = wishes(options, priority, owner, run_at, deadline)
 
     async def work(terminal: Terminal) -> Exit:
         songs = [one(source) for source in sources]
@@ -184,7 +196,7 @@ async def _submit(
     key = new_key()  # the same for each attempt
 
     async def attempt() -> str:
-        return await client.submit(source, *wish[:3], terms=wish.terms, job_id=own_id, key=key)
+        return await client.submit(source, wish.options, terms=wish.terms, job_id=own_id, key=key)
 
     return await patiently(attempt, patience, terminal.say)
 

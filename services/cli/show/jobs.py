@@ -84,6 +84,7 @@ def _facts(job: Snapshot) -> Iterator[tuple[str, str]]:
     yield "not before", _at(job.run_at)
     yield "deadline", _at(job.deadline)
     yield "waits since", _at(job.queued_at) if job.status is Status.PENDING else ""
+    yield "follows", job.follows or ""
     yield "started", _at(job.started_at)
     yield "ended", _at(job.finished_at)
 
@@ -112,7 +113,7 @@ def _progress(job: Snapshot) -> str:
 
 
 def _queue(job: Snapshot) -> str:
-    words = [str(job.position)] if job.position else []
+    words = [str(job.position)] if job.position else ["follows"] if job.follows else []
     if job.waits_for:
         words.append(f"({job.waits_for.code.value})")
     return " ".join(words)

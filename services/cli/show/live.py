@@ -84,7 +84,8 @@ def _step(event: Event) -> tuple[object, ...]:
     """What has to change for a line to be worth it: a state, a place, or a tenth."""
     match event:
         case Snapshot() as job:
-            return (job.status, job.held, job.position, job.waits_for, int(job.progress // 10))
+            place = (job.position, job.follows, job.waits_for)
+            return (job.status, job.held, *place, int(job.progress // 10))
         case LiveProgress() as told:
             return (told.activity, int(told.progress // 10))
         case Place():

@@ -8,12 +8,12 @@ from rich.table import Table
 
 from services.cli.times import duration, until
 from shared.contracts.job import Status
+from shared.contracts.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from services.cli.answers import Place
-    from shared.contracts.snapshot import Snapshot
 
 COLOURS: Final = {
     Status.COMPLETED: "green",
@@ -42,6 +42,8 @@ def left(eta: datetime | None) -> str:
 
 def place(job: Snapshot | Place) -> str:
     """Where a waiting job is in the queue, and what it waits for."""
+    if isinstance(job, Snapshot) and job.follows:
+        return f"gets what comes of {job.follows}"
     words = [f"place {job.position}"] if job.position else []
     if job.waits_for:
         words.append(job.waits_for.title.lower())

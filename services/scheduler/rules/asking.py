@@ -9,13 +9,18 @@ from msgspec.structs import replace
 
 from services.scheduler.decision import Circumstances, Outcome, Refusal, Removed, Repeated
 from services.scheduler.rules.record import (
+    LOST,
+    attempts_of,
+    bequeathed,
     changed,
     ended,
     from_the_start,
-    highest_attempt,
     refuse,
+    unclaimed,
     without_chunks,
 )
+from services.scheduler.rules.sharing import completed_like, with_track_of
+from services.scheduler.wishes import another_run
 from shared.contracts.commands import (
     CancelJob,
     DeleteJob,
@@ -35,8 +40,6 @@ from shared.errors import Code
 if TYPE_CHECKING:
     from services.scheduler.decision import Expired
 
-#: Errors that say that stored files are gone or damaged.
-LOST: Final = frozenset({Code.BLOB_MISSING, Code.BLOB_CORRUPT})
 #: A refusal for want of room must reach the gateway before it tells its client "accepted": by
 #: this much, clocks that differ included.
 ANSWER_MARGIN: Final = timedelta(seconds=1)
@@ -48,7 +51,8 @@ def submit(_: None, command: SubmitJob, at: Circumstances) -> Outcome:
     if at.removed:
         gone = at.removed == request
         return refuse(Code.JOB_REMOVED if gone else Code.JOB_EXISTS, command.job_id)
-    if at.full is not None and may_refuse(command.answer_by, at):
+    others = at.others
+    if at.full is not None and others.made is None and may_refuse(command.answer_by, at):
         return Refusal(at.full)
     terms = command.terms
     waits = terms.run_at is not None and terms.run_at > at.now
@@ -64,9 +68,16 @@ def submit(_: None, command: SubmitJob, at: Circumstances) -> Outcome:
         queued_at=None if waits else at.now,
         run_at=terms.run_at if waits else None,
         attempt_floor=at.floor,
+        # Of a job with this id that was removed another one may have taken the run over.
+        run=another_run(command.job_id, str(at.floor)) if at.floor else "",
         traceparent=command.traceparent,
         request=request,
     )
+    if others.made is not None:
+        return completed_like(job, others.made, at, f"submitted; the result is {others.made.id}'s")
+    if others.fetched is not None:
+        job = with_track_of(job, others.fetched, at)
+        return changed(job, at, f"submitted; the track is {others.fetched.id}'s")
     return changed(job, at, "submitted")
 
 
@@ -82,15 +93,22 @@ def submit_again(job: Job, command: SubmitJob, _: Circumstances) -> Outcome:
 
 
 def cancel(job: Job, _: CancelJob, at: Circumstances) -> Outcome:
-    """End it; what was computed is swept away."""
+    """End it; what was computed is swept away, or left to a job that has followed."""
     over = ended(job, Status.CANCELLED, at)
     if not job.units:
-        return changed(over, at, "cancelled")
-    over = without_chunks(over)
+        return changed(over, at, "cancelled", *unclaimed(job, at))
+    floor = attempts_of(job)
+    if not at.others.heir:
+        over = without_chunks(over)
     kept = {name: unit for name, unit in over.units.items() if unit.state is UnitState.DONE}
-    over = replace(over, units=kept)
+    over = replace(over, units=kept, attempt_floor=floor)
+    stop = StopOrder(job_id=job.id)
+    if at.others.heir:
+        over, words = bequeathed(over, at)
+        note = f"cancelled; {at.others.heir} goes on with it"
+        return changed(over, at, note, stop, *words)
     sweep = SweepWork(job_id=job.id, attempt=max(over.attempt_floor, 1), run=job.run)
-    return changed(over, at, "cancelled", StopOrder(job_id=job.id), sweep)
+    return changed(over, at, "cancelled", stop, sweep, *unclaimed(job, at))
 
 
 def again(job: Job, _: CancelJob, __: Circumstances) -> Outcome:
@@ -102,6 +120,8 @@ def retry(job: Job, _: RetryJob, at: Circumstances) -> Outcome:
     """Back to waiting; what is done stays done, what is not starts with a clean record."""
     if job.error is not None and job.error.code in LOST:
         job = from_the_start(job)
+    if job.legacy is not None:
+        job = without_chunks(job)  # they are another job's by now
     units = {
         name: unit if unit.state is UnitState.DONE else Unit(UnitState.WAITING, unit.attempt)
         for name, unit in job.units.items()
@@ -163,8 +183,12 @@ def expire(job: Job, _: Expired, at: Circumstances) -> Outcome:
 def _removal(job: Job, at: Circumstances) -> tuple[RemoveWork]:
     track = job.track.id if job.track and not at.track_shared else None
     result = job.result.id if job.result and not at.result_shared else None
-    attempt = max(highest_attempt(job), job.attempt_floor, 1)
+    attempt = max(attempts_of(job), 1)
     # Whoever has come upon the same track or result since has touched it, and keeps it.
     before = job.finished_at or at.now
-    work = RemoveWork(job_id=job.id, attempt=attempt, before=before, track=track, result=result)
+    # Its run may be another's by now; what nobody has come for goes with it.
+    run = job.legacy.run if job.legacy and at.others.unclaimed else job.run
+    work = RemoveWork(
+        job_id=job.id, attempt=attempt, before=before, run=run, track=track, result=result
+    )
     return (work,)

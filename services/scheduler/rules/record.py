@@ -10,14 +10,24 @@ from msgspec.structs import replace
 from services.scheduler.decision import Changed, Circumstances, Refusal
 from services.scheduler.orders import next_orders
 from services.scheduler.progress import reached
-from shared.contracts.job import TIMELINE_LIMIT, Job, Moment, Phase, Status
+from services.scheduler.wishes import another_run
+from shared.contracts.job import TIMELINE_LIMIT, Job, Legacy, Moment, Phase, Status
 from shared.contracts.problem import Problem
-from shared.contracts.work import UNIT_PREPARE, UNIT_SOURCE, StopOrder, SweepWork, Word
+from shared.contracts.work import (
+    UNIT_PREPARE,
+    UNIT_SOURCE,
+    UNIT_SWEEP_LEFT,
+    StopOrder,
+    SweepWork,
+    Word,
+)
 from shared.errors import Code, RetryableError, TerminalError
 
 if TYPE_CHECKING:
     from shared.contracts.unit import Unit
 
+#: Errors that say that stored files are gone or damaged.
+LOST: Final = frozenset({Code.BLOB_MISSING, Code.BLOB_CORRUPT})
 #: Errors that are no fault of the job's: it can wait until they are mended.
 PATIENT: Final = frozenset({Code.STORAGE_FULL, Code.STORAGE_UNAVAILABLE})
 
@@ -56,13 +66,49 @@ def ended(job: Job, status: Status, at: Circumstances) -> Job:
         held_at=None,
         front_at=None,
         eta=None,
+        follows=None,
+        legacy=job.legacy if at.others.unclaimed else None,
     )
+
+
+def bequeathed(job: Job, at: Circumstances) -> tuple[Job, tuple[Word, ...]]:
+    """``job``, ended, its run left to its heir; nobody sweeps it before that one has ended.
+
+    It computes elsewhere should it be retried: attempts of two jobs never meet under one run.
+    What was left earlier and nobody has come for goes.
+    """
+    words: tuple[Word, ...] = ()
+    if job.legacy is not None:
+        words = (swept(job, job.legacy.run, attempts_of(job)),)
+    run = job.run_id
+    legacy = Legacy(heir=at.others.heir, run=run)
+    return replace(job, legacy=legacy, run=another_run(job.id, run)), words
+
+
+def unclaimed(job: Job, at: Circumstances) -> tuple[Word, ...]:
+    """A follower that ends before it has taken over what its leader left it sweeps that."""
+    leader = at.others.leader
+    if job.follows is None or leader is None or leader.legacy is None:
+        return ()
+    if leader.id != job.follows or leader.legacy.heir != job.id:
+        return ()
+    return (swept(job, leader.legacy.run, attempts_of(leader)),)
+
+
+def swept(job: Job, run: str, attempt: int) -> SweepWork:
+    """The order to sweep a run that ``job`` has to do with, and does not compute in."""
+    return SweepWork(job_id=job.id, unit=UNIT_SWEEP_LEFT, attempt=max(attempt, 1), run=run)
 
 
 def failed(job: Job, at: Circumstances, problem: Problem, note: str) -> Changed:
     """``job``, failed for good; whatever is still out is called off."""
+    words = unclaimed(job, at)
     job = ended(replace(job, error=problem), Status.FAILED, at)
-    words = (StopOrder(job_id=job.id),) if job.units else ()
+    if job.units:
+        words = (StopOrder(job_id=job.id), *words)
+    if at.others.heir:
+        job, more = bequeathed(job, at)
+        return changed(job, at, f"{note}; {at.others.heir} goes on with it", *words, *more)
     return changed(job, at, note, *words)
 
 
@@ -81,16 +127,21 @@ def highest_attempt(job: Job) -> int:
     return max((unit.attempt for unit in job.units.values()), default=0)
 
 
+def attempts_of(job: Job) -> int:
+    """No attempt of it, of whichever unit, was higher."""
+    return max(highest_attempt(job), job.attempt_floor)
+
+
 def without_chunks(job: Job) -> Job:
     """What was computed is gone or going; attempts go on counting above it."""
     kept = {name: unit for name, unit in job.units.items() if name in {UNIT_SOURCE, UNIT_PREPARE}}
-    return replace(job, units=kept, attempt_floor=max(highest_attempt(job), job.attempt_floor))
+    return replace(job, units=kept, attempt_floor=attempts_of(job))
 
 
 def from_the_start(job: Job) -> Job:
     """What was stored can't be relied on: nothing is done, and attempts count on."""
     job = without_chunks(job)
-    return replace(job, phase=None, track=None, plan=None, units={})
+    return replace(job, phase=None, track=None, fetched_at=None, plan=None, units={})
 
 
 def pause(failures: int, problem: Problem, at: Circumstances) -> timedelta:

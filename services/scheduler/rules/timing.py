@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from services.scheduler.decision import Circumstances, Outcome, Stale
 from services.scheduler.orders import next_orders
 from services.scheduler.rules.record import at_phase, changed, failed, late, ordered
+from services.scheduler.rules.sharing import completed_like, following, with_track_of
 from shared.contracts.job import Job, Phase, Status
 from shared.contracts.unit import Unit, UnitState
 from shared.errors import Code
@@ -21,8 +22,16 @@ if TYPE_CHECKING:
 
 def dispatch(job: Job, _: Dispatched, at: Circumstances) -> Outcome:
     """It is its turn."""
-    if job.held_at is not None:
-        return Stale("it is held")
+    if job.held_at is not None or job.follows is not None:
+        return Stale("it is held, or follows another")
+    others, note = at.others, "resumed" if job.started_at else "started"
+    if others.made is not None:
+        return completed_like(job, others.made, at, f"the result is {others.made.id}'s")
+    if others.leader is not None:
+        return following(job, others.leader, at)
+    if job.track is None and others.fetched is not None:
+        job = with_track_of(job, others.fetched, at)
+        note = f"{note}; the track is {others.fetched.id}'s"
     started = replace(
         at_phase(job, job.phase or Phase.DOWNLOAD, at),
         status=Status.PROCESSING,
@@ -30,7 +39,7 @@ def dispatch(job: Job, _: Dispatched, at: Circumstances) -> Outcome:
         started_at=job.started_at or at.now,
         resumed_at=at.now,
     )
-    return ordered(started, at, "resumed" if job.phase else "started")
+    return ordered(started, at, note)
 
 
 def grant(job: Job, _: Granted, at: Circumstances) -> Outcome:

@@ -8,8 +8,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from services.scheduler.decision import Circumstances, Outcome, Repeated, Stale
-from services.scheduler.rules.asking import LOST
 from services.scheduler.rules.record import (
+    LOST,
     PATIENT,
     at_phase,
     changed,
@@ -37,16 +37,22 @@ def downloaded(job: Job, fact: Downloaded, at: Circumstances) -> Outcome:
 
     def apply(job: Job) -> Job:
         job = at_phase(job, Phase.SEPARATION, at)
-        return replace(job, track=fact.track, metadata=fact.metadata)
+        return replace(job, track=fact.track, metadata=fact.metadata, fetched_at=at.now)
 
     return _accept(job, fact, at, apply, "downloaded")
 
 
 def prepared(job: Job, fact: Prepared, at: Circumstances) -> Outcome:
-    """The plan is there."""
-    return _accept(
-        job, fact, at, lambda job: replace(job, plan=fact.plan), f"model {fact.plan.model}"
-    )
+    """The plan is there: which tells the result's id, and there may be such a result."""
+    made, note = at.others.made, f"model {fact.plan.model}"
+    if made is None:
+        return _accept(job, fact, at, lambda job: replace(job, plan=fact.plan), note)
+
+    def apply(job: Job) -> Job:
+        job = at_phase(replace(job, plan=fact.plan, result=made.result), Phase.FINALIZATION, at)
+        return ended(job, Status.COMPLETED, at)
+
+    return _accept(job, fact, at, apply, f"{note}; the result is {made.id}'s")
 
 
 def separated(job: Job, fact: Separated, at: Circumstances) -> Outcome:
@@ -69,10 +75,12 @@ def finalized(job: Job, fact: Finalized, at: Circumstances) -> Outcome:
     return _accept(job, fact, at, apply, "completed")
 
 
-def finalized_again(job: Job, fact: Finalized, _: Circumstances) -> Outcome:
+def completed_again(job: Job, fact: Finalized | Prepared, _: Circumstances) -> Outcome:
     """Of a completed job: what completed it, or something older."""
     unit = job.units.get(fact.unit)
-    return Repeated(job) if unit and unit.attempt == fact.attempt else Stale(_OLD)
+    last = UNIT_STEMS if UNIT_STEMS in job.units else UNIT_PREPARE
+    same = unit is not None and fact.unit == last and unit.attempt == fact.attempt
+    return Repeated(job) if same else Stale(_OLD)
 
 
 def failure(job: Job, fact: Failed, at: Circumstances) -> Outcome:

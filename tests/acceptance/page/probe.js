@@ -1,7 +1,7 @@
 // Runs before the page's own scripts, in tests: notes what moves, what is heard, what is forbidden.
 (() => {
   const probe = {
-    /** Every change of a job's card: [id, status, phase, progress]. */
+    /** A job's card as it first is, and every change of it: [id, status, phase, progress]. */
     moves: [],
     /** Every state that the connection line has shown. */
     connection: [],
@@ -16,15 +16,22 @@
     console.error(`content security policy: ${event.violatedDirective} ${event.blockedURI}`);
   });
 
+  const noteMove = ({ jobId, status, phase, progress }) => probe.moves.push([jobId, status, phase ?? null, Number(progress)]);
   new MutationObserver((changes) => {
-    for (const { target, attributeName } of changes) {
-      const { testid, jobId, status, phase, progress, state, position } = target.dataset;
-      if (testid === "job") probe.moves.push([jobId, status, phase ?? null, Number(progress)]);
+    for (const { target, attributeName, addedNodes } of changes) {
+      for (const added of addedNodes) {
+        for (const card of added.querySelectorAll?.("[data-testid=job]") ?? []) noteMove(card.dataset);
+        if (added.dataset?.testid === "job") noteMove(added.dataset);
+      }
+      if (attributeName === null) continue;
+      const { testid, state, position } = target.dataset;
+      if (testid === "job") noteMove(target.dataset);
       if (testid === "connection") probe.connection.push(state);
       if (testid === "player" && attributeName === "data-position") probe.positions.push(Number(position));
     }
   }).observe(document, {
     subtree: true,
+    childList: true,
     attributeFilter: ["data-status", "data-phase", "data-progress", "data-state", "data-position"],
   });
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -10,9 +11,11 @@ from shared.errors import RetryableError, StembusError
 from tests.support.children.obedient import Do, Said
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from shared.child import Child, Limits
+
+    Reports = AsyncGenerator[Said, None]
 
 #: Longer than any child here is silent when it is well.
 PATIENCE = 20.0
@@ -48,3 +51,28 @@ async def failure(child: Child[Do, Said], *request: str | int, silence: float = 
         await ask(child, *request, silence=silence)
     assert isinstance(caught.value, RetryableError)
     return str(caught.value)
+
+
+async def begun(child: Child[Do, Said], request: Do, *, silence: float = PATIENCE) -> Reports:
+    """The reports on a request after its first: it is under way."""
+    reports = child.ask(request, silence=silence)
+    await anext(reports)
+    return reports
+
+
+async def rest(reports: Reports) -> list[str]:
+    """All that is still said."""
+    return [said.text async for said in reports]
+
+
+async def crash_of(reports: Reports) -> str:
+    """What it fails with, in the end."""
+    with pytest.raises(RetryableError) as caught:
+        await asyncio.wait_for(rest(reports), PATIENCE)
+    return str(caught.value)
+
+
+async def under_way(child: Child[Do, Said], number: int) -> None:
+    """Wait until that many requests are."""
+    while len(child._reports) != number:  # noqa: ASYNC110 - nobody else wants to know
+        await asyncio.sleep(0)

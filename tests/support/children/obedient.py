@@ -145,6 +145,11 @@ def _touch(request: Do, report: Reporter) -> None:
 
 def _thread(_: Do, report: Reporter) -> None:
     report(Said(threading.current_thread().name))
+    report.called_off.wait()
+
+
+def _twice(request: Do, report: Reporter) -> None:
+    report(Said(2 * request.text))
 
 
 ACTIONS: dict[str, Callable[[Do, Reporter], None]] = {
@@ -166,6 +171,7 @@ ACTIONS: dict[str, Callable[[Do, Reporter], None]] = {
     "heed": _heed,
     "touch": _touch,
     "thread": _thread,
+    "twice": _twice,
 }
 
 

@@ -30,6 +30,27 @@ def soon() -> datetime:
     return datetime.now(UTC) + timedelta(minutes=10, seconds=20)
 
 
+def test_submit_says_how_to_compute_and_whether_to_begin_afresh(gateway: Gateway) -> None:
+    gateway.on("POST", "/v1/jobs", says(job("j7"), 201))
+    said = gateway.run("submit", URL, "--precision", "fast", "--shifts", "2", "--fresh")
+    assert said.code == 0
+    (asked,) = gateway.asked
+    assert asked.json["options"] == {
+        "model": "auto",
+        "stems": [],
+        "format": "flac",
+        "precision": "fast",
+        "shifts": 2,
+        "reuse": False,
+    }
+
+
+@pytest.mark.parametrize("wrong", [("--shifts", "11"), ("--precision", "half")])
+def test_what_can_not_be_computed_is_wrong_usage(gateway: Gateway, wrong: tuple[str, str]) -> None:
+    assert gateway.run("submit", URL, *wrong).code == 2
+    assert gateway.asked == []
+
+
 def test_submit_says_all_terms_and_prints_the_id(gateway: Gateway) -> None:
     gateway.on("POST", "/v1/jobs", says(job("j7"), 201))
     said = gateway.run(
@@ -246,7 +267,12 @@ def test_a_job_is_watched_until_it_has_ended(gateway: Gateway) -> None:
     gateway.on(
         "GET",
         "/v1/jobs/j1/events",
-        streams(("job", job(position=2)), ("queue", {"id": "j1", "position": 1}), ("new", {})),
+        streams(
+            ("job", job(position=2)),
+            ("queue", {"id": "j1", "position": 1}),
+            ("job", job(follows="j0")),
+            ("new", {}),
+        ),
         streams(("job", job(status=Status.CANCELLED))),
     )
     said = gateway.run("watch", "j1")
@@ -255,9 +281,10 @@ def test_a_job_is_watched_until_it_has_ended(gateway: Gateway) -> None:
     assert lines == [
         f"j1 pending 0.0 % place 2 {URL}",
         "j1 place 1",
+        f"j1 pending 0.0 % gets what comes of j0 {URL}",
         f"j1 cancelled 0.0 % {URL}",
     ]
-    assert gateway.requests("GET", "/v1/jobs/j1/events")[1].headers["Last-Event-ID"] == "3"
+    assert gateway.requests("GET", "/v1/jobs/j1/events")[1].headers["Last-Event-ID"] == "4"
 
 
 def test_a_job_that_is_removed_while_it_is_watched_ends_the_watch(gateway: Gateway) -> None:

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 from datetime import timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,7 +28,7 @@ from services.gateway.requests import id_of_key
 from services.gateway.ring import Ring
 from services.gateway.sse import Events
 from services.gateway.uploads import Uploads
-from shared.blobs import BlobStore, open_store, upload_key
+from shared.blobs import BlobStore, open_store, upload_key, upload_note_key
 from shared.contracts.batch import MAX_ENTRIES, Batch, batch_snapshot
 from shared.contracts.commands import (
     Accepted,
@@ -342,6 +343,11 @@ for _ in range(5_000):
         ({**SONG, "priority": "urgent"}, (400, "request.malformed")),
         ({"source": {"url": "nope"}}, (422, "source.not_a_url")),
         ({"source": {"upload": "gone"}}, (422, "source.upload_missing")),
+        ({"source": {"upload": "gone", "digest": "0" * 64}}, (400, "request.malformed")),
+        ({**SONG, "options": {"precision": "half"}}, (400, "request.malformed")),
+        ({**SONG, "options": {"shifts": 11}}, (400, "request.malformed")),
+        ({**SONG, "options": {"shifts": 1.5}}, (400, "request.malformed")),
+        ({**SONG, "options": {"reuse": "no"}}, (400, "request.malformed")),
         ({**SONG, "options": {"model": "nope/x"}}, (422, "model.unknown")),
         ({**SONG, "options": {"stems": ["kazoo"]}}, (422, "model.no_such_stem")),
         (b" " * (64 << 10) + b"{}", (413, "request.too_large")),
@@ -715,6 +721,47 @@ class TestUploads:
         sending.set()
         assert (await first).status == 201
         assert house.uploads._running == set()
+
+
+class TestBytes:
+    """Where there is room for some."""
+
+    @pytest.fixture
+    def config(self) -> GatewayConfig:
+        return GatewayConfig(allowed_hosts=("127.0.0.1",), min_free_bytes=0)
+
+    async def test_a_job_of_an_upload_says_which_bytes_it_is_and_what_they_were_called(
+        self, house: House
+    ) -> None:
+        song = bytes(range(256)) * 4_000  # more than one piece
+        answered = await house.post("/v1/uploads?filename=a.mp3", song, Content_Type="audio/mpeg")
+        upload = answered.body["upload"]
+        house.scheduler.answer = Accepted(job=snapshot(jobs.pending()))
+        assert (await house.post("/v1/jobs", {"source": {"upload": upload}})).status == 201
+        house.scheduler.answer = BATCH
+        assert (await house.post("/v1/batches", {"uploads": [upload]})).status == 201
+        job, batch = house.scheduler.asked
+        assert isinstance(job, SubmitJob)
+        assert isinstance(batch, SubmitBatch)
+        counted = Source(upload=upload, digest=sha256(song).hexdigest(), name="a.mp3")
+        assert [job.source, batch.entries[0].source] == [counted, counted]
+        # Whether the upload is still there when the same comes again changes nothing.
+        plain = replace(job, source=Source(upload=upload))
+        assert digest_of(plain) == digest_of(job)
+
+
+@pytest.mark.parametrize("note", [None, b"", b"{", b'{"digest": 1}'])
+async def test_an_upload_of_which_nothing_is_known_is_taken_as_it_is(
+    house: House, note: bytes | None
+) -> None:
+    await house.blobs.put(upload_key("u1"), b"x")
+    if note is not None:
+        await house.blobs.put(upload_note_key("u1"), note)
+    house.scheduler.answer = Accepted(job=snapshot(jobs.pending()))
+    await house.post("/v1/jobs", {"source": {"upload": "u1"}})
+    (command,) = house.scheduler.asked
+    assert isinstance(command, SubmitJob)
+    assert command.source == Source(upload="u1")
 
 
 async def test_uploads_are_not_measured_where_that_can_t_be_told_or_is_not_wanted(

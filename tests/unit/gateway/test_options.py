@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from services.gateway.catalogue import KNOWN
-from services.gateway.options import MAX_STEMS, admit_options, stems_of
+from services.gateway.options import MAX_SHIFTS, MAX_STEMS, admit_options, stems_of
 from services.gateway.requests import OptionsRequest
-from shared.contracts.audio import AudioFormat
+from shared.contracts.audio import AudioFormat, Precision
 from shared.contracts.live import ModelOffer
 from shared.contracts.request import Options
 from shared.errors import Code, TerminalError
@@ -22,6 +22,13 @@ from shared.errors import Code, TerminalError
             OptionsRequest(model="htdemucs", stems=["drums", "instrumental"], format="opus"),
             Options(model="htdemucs", stems=("drums", "instrumental"), format=AudioFormat.OPUS),
         ),
+        (
+            OptionsRequest(format="wav32f", precision="fast", shifts=MAX_SHIFTS, reuse=False),
+            Options(
+                format=AudioFormat.WAV32F, precision=Precision.FAST, shifts=MAX_SHIFTS, reuse=False
+            ),
+        ),
+        (OptionsRequest(format="wav16"), Options(format=AudioFormat.WAV16)),
         # Some model makes it: which one is the separator's choice.
         (OptionsRequest(stems=["guitar"]), Options(stems=("guitar",))),
     ],
@@ -38,6 +45,10 @@ def test_options_that_some_model_can_fulfil(asked: OptionsRequest, options: Opti
         (OptionsRequest(model="../htdemucs"), Code.MODEL_UNKNOWN),
         (OptionsRequest(format="exe"), Code.REQUEST_MALFORMED),
         (OptionsRequest(format="FLAC"), Code.REQUEST_MALFORMED),
+        (OptionsRequest(precision="half"), Code.REQUEST_MALFORMED),
+        (OptionsRequest(precision=""), Code.REQUEST_MALFORMED),
+        (OptionsRequest(shifts=-1), Code.REQUEST_MALFORMED),
+        (OptionsRequest(shifts=MAX_SHIFTS + 1), Code.REQUEST_MALFORMED),
         (OptionsRequest(stems=["vocals", "vocals"]), Code.REQUEST_MALFORMED),
         (
             OptionsRequest(stems=[str(number) for number in range(MAX_STEMS + 1)]),

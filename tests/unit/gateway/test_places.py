@@ -72,9 +72,11 @@ def test_only_who_waits_has_a_place(status: Status) -> None:
     assert seen == placed(seen, 0, replace(QUEUE, rate=1.0, stalled=Code.STORAGE_LOW), NOW)
 
 
-def test_who_is_held_has_no_place() -> None:
-    held = replace(WAITING, held=True)
-    assert held == placed(held, 0, replace(QUEUE, stalled=Code.STORAGE_LOW), NOW)
+@pytest.mark.parametrize(
+    "seen", [replace(WAITING, held=True), replace(WAITING, follows="j2")], ids=["held", "follows"]
+)
+def test_who_is_held_or_follows_another_has_no_place(seen: Snapshot) -> None:
+    assert seen == placed(seen, 0, replace(QUEUE, stalled=Code.STORAGE_LOW), NOW)
 
 
 @pytest.mark.parametrize(

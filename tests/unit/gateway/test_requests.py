@@ -376,11 +376,12 @@ def test_what_can_t_be_taken_is_skipped_and_says_why() -> None:
     asked = BatchRequest(
         urls=[url, "nope", url, "ftp://a.example/2", "h" * 3000], uploads=["u1", "u2", "../u"]
     )
-    entries, skipped = admit_entries(asked, {"u2"})
+    counted = Source(upload="u1", digest="d1", name="a.mp3")
+    entries, skipped = admit_entries(asked, {"u1": counted})
     assert entries == (
         Entry(source=Source(url=url)),
         Entry(source=Source(url=url)),
-        Entry(source=Source(upload="u1")),
+        Entry(source=counted),
     )
     assert [(one.entry, one.problem.code) for one in skipped] == [
         ("nope", Code.SOURCE_NOT_A_URL),
@@ -400,5 +401,5 @@ def test_what_can_t_be_taken_is_skipped_and_says_why() -> None:
 )
 def test_a_batch_of_nothing_is_refused(asked: BatchRequest, detail: str) -> None:
     with pytest.raises(TerminalError, match=detail) as caught:
-        admit_entries(asked, {"gone"})
+        admit_entries(asked, {})
     assert caught.value.code == Code.BATCH_EMPTY

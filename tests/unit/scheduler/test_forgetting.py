@@ -9,13 +9,16 @@ import pytest
 from msgspec.structs import replace
 
 from services.scheduler.actor import RETENTION_SECONDS
+from services.scheduler.batch import BatchExpired
 from services.scheduler.decision import Dispatched, Expired
 from services.scheduler.retention import STRIDE, RetentionLimits, expired
+from services.scheduler.wishes import source_key, wish_of
 from shared.contracts.commands import Accepted, CancelJob, DeleteJob, Refused, Reply, RetryJob
-from shared.contracts.job import Job
+from shared.contracts.job import Job, Status
+from shared.contracts.request import Source
 from shared.contracts.work import DownloadWork, RemoveWork
 from shared.errors import Code
-from tests.support import jobs
+from tests.support import batches, jobs
 from tests.support.jobs import JOB, NOW
 
 if TYPE_CHECKING:
@@ -77,6 +80,46 @@ def test_who_else_has_a_track_or_a_result_is_known(
 ) -> None:
     kept(realm, ended("a"), ended("b", result="r2"))
     assert shared == realm.archive.shares(job)
+
+
+def test_the_newest_that_can_be_taken_is_found_first(realm: Realm) -> None:
+    archive, first = realm.archive, ended("a")
+    wish, source = wish_of(first), source_key(first.source)
+    failed = replace(ended("f", 9, result=None), status=Status.FAILED)
+    trackless = replace(ended("n", 9, track=None, result=None), status=Status.CANCELLED)
+    other = replace(ended("o", 9, result="r2"), source=Source(url="https://example.org/b.mp3"))
+    kept(realm, ended("b", 1), first, ended("c", 2), failed, trackless, other)
+    assert archive.made(wish, 2) == ["c", "b"]
+    assert archive.made(wish_of(other), 9) == ["o"]
+    assert archive.fetched(source, 9) == ["f", "c", "b", "a"]
+    assert (archive.with_result("r1", 9), archive.with_result("r2", 9)) == (["c", "b", "a"], ["o"])
+    archive.drop("c")
+    kept(realm, replace(jobs.pending(), id="b"))
+    assert (archive.made(wish, 9), archive.with_result("r1", 9)) == (["a"], ["a"])
+    archive.clear()
+    assert (archive.made(wish, 9), archive.fetched(source, 9)) == ([], [])
+
+
+async def test_a_batch_that_has_changed_while_it_was_being_forgotten_stays(
+    new_realm: NewRealm,
+) -> None:
+    """What is about to be removed is read first, and somebody else writes after that."""
+    over = batches.submitted()
+    realm = new_realm(over)
+    await realm.scheduler.take_over()
+    again = batches.live(over, batches.RETRY)
+
+    def somebody_retries() -> None:
+        realm.store.before_write = lambda: None
+        realm.store.put(again)
+
+    realm.store.before_write = somebody_retries
+    await realm.scheduler.receive(BatchExpired(over.id))
+    assert realm.store.batch(over.id) == again
+    await realm.scheduler.receive(BatchExpired("gone"))  # nor does one that is gone hurt
+    realm.store.put(over)
+    await realm.scheduler.receive(BatchExpired(over.id))
+    assert realm.store.batch(over.id) is None
 
 
 def test_a_file_is_shared_until_the_last_but_one_is_gone(realm: Realm) -> None:

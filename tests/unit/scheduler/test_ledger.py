@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from services.scheduler.decision import TimeLimits
 from services.scheduler.ledger import _TIDY, AGAIN, Ledger
+from services.scheduler.wishes import source_key, wish_of
 from shared.contracts.commands import CancelJob, HoldJob, ReleaseJob, RetryJob
 from shared.contracts.job import Job
 from shared.contracts.request import Terms
@@ -39,6 +40,8 @@ def sets(ledger: Ledger) -> tuple[set[str], set[str], set[str], set[str]]:
         (jobs.scheduled(), False, False, False, 1),
         (jobs.pending(), True, False, False, 1),
         (live(jobs.pending(), HOLD), False, False, False, 1),
+        (replace(jobs.pending(), follows="j2"), False, False, False, 1),
+        (replace(jobs.retried(), follows="j2"), False, False, False, 1),
         (live(jobs.pending(), HOLD, RELEASE), True, False, False, 1),
         (jobs.downloading(), False, False, True, 0),
         (jobs.separating(), False, False, True, 0),
@@ -70,6 +73,51 @@ def test_a_job_is_where_it_is_looked_for(
         assert (len(ledger), (2, job)) == (1, ledger.get(JOB)) or job.status.terminal
         ledger.drop(JOB)
         assert (sets(ledger), len(ledger), ledger.queued) == ((set(), set(), set(), set()), 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("leader", "forsaken"),
+    [
+        (None, True),
+        (jobs.scheduled(), True),
+        (jobs.pending(), False),
+        (live(jobs.pending(), HOLD), True),
+        (replace(jobs.pending(), follows="j3"), True),
+        (jobs.separating(), False),
+        (jobs.completed(), True),
+        (jobs.broken(), True),
+    ],
+)
+def test_who_follows_one_that_is_not_at_work_is_forsaken(
+    ledger: Ledger, leader: Job | None, *, forsaken: bool
+) -> None:
+    for number in (3, 2):
+        ledger.put(replace(jobs.pending(), id=f"f{number}", follows=JOB), number)
+    if leader is not None:
+        ledger.put(leader, 9)
+    found = [one for one in ledger.forsaken() if one.startswith("f")]
+    assert found == (["f2", "f3"] if forsaken else [])
+    ledger.clear()
+    assert ledger.forsaken() == []
+
+
+def test_who_has_to_do_with_whom_is_known_as_long_as_it_is_so(ledger: Ledger) -> None:
+    relations, job = ledger.relations, jobs.separating()
+    wish, source = wish_of(job), source_key(job.source)
+    ledger.put(jobs.pending(), 1)
+    assert (set(relations.with_wish(wish)), set(relations.with_track(source))) == ({JOB}, set())
+    ledger.put(job, 2)
+    ledger.put(replace(jobs.pending(), id="f", follows=JOB), 3)
+    assert (set(relations.with_wish(wish)), set(relations.with_track(source))) == (
+        {JOB, "f"},
+        {JOB},
+    )
+    assert (list(relations.leaders()), set(relations.followers(JOB))) == ([JOB], {"f"})
+    ledger.put(replace(jobs.pending(), id="f"), 4)
+    assert (list(relations.leaders()), set(relations.followers(JOB))) == ([], set())
+    ledger.put(jobs.completed(), 5)
+    ledger.drop("f")
+    assert (set(relations.with_wish(wish)), set(relations.with_track(source))) == (set(), set())
 
 
 def test_queued_jobs_are_counted_by_owner(ledger: Ledger) -> None:

@@ -10,11 +10,14 @@ from msgspec.structs import replace
 
 from services.scheduler.core import TABLE, advance
 from services.scheduler.decision import (
+    Answered,
     Changed,
     Dispatched,
     Due,
     Expired,
     Granted,
+    LeaderEnded,
+    Others,
     Refusal,
     Removed,
     Repeated,
@@ -60,6 +63,8 @@ EXAMPLES: dict[type, Stimulus] = {
     Granted: Granted(JOB),
     Due: Due(JOB),
     Expired: Expired(JOB),
+    LeaderEnded: LeaderEnded(JOB),
+    Answered: Answered(JOB),
 }
 STATUSES: list[Status | None] = [None, *Status]
 PAIRS = [(status, kind) for status in STATUSES for kind in typing.get_args(Stimulus)]
@@ -125,6 +130,8 @@ def test_another_submission_with_a_known_id_is_refused(
     assert outcome.problem.code == Code.JOB_EXISTS
 
 
+#: In place of ids, for short: of the same wish a job has completed, is being processed.
+MADE, LED = "made", "led"
 #: Waiting long enough for everything that a job can wait for.
 EVER = NOW + timedelta(days=9)
 LAST_FAILURE = replace(jobs.failed(Stage.SEPARATE, "0"), problem=TERMINAL)
@@ -148,7 +155,15 @@ def reached_by() -> list[tuple[Status | None, Job | None, Stimulus, Status]]:
     failed_once = live(jobs.downloading(), jobs.failed(Stage.DOWNLOAD, UNIT_SOURCE))
     late = replace(jobs.separating(), resumed_at=NOW - timedelta(days=9))
     processing = Status.PROCESSING
+    pending, follower = jobs.pending(), replace(jobs.pending(), follows="other")
     return [
+        (None, None, jobs.submit(reply_to=MADE), Status.COMPLETED),
+        (Status.PENDING, pending, Dispatched(MADE), Status.COMPLETED),
+        (Status.PENDING, pending, Dispatched(LED), Status.PENDING),
+        (Status.PENDING, follower, LeaderEnded(MADE), Status.COMPLETED),
+        (Status.PENDING, follower, LeaderEnded(JOB), Status.PENDING),
+        (Status.PENDING, pending, Answered(MADE), Status.COMPLETED),
+        (processing, jobs.preparing(), jobs.prepared(job_id=MADE), Status.COMPLETED),
         (None, None, jobs.submit(), Status.PENDING),
         (None, None, jobs.submit(run_at=EVER), Status.SCHEDULED),
         (Status.SCHEDULED, jobs.scheduled(), Due(JOB), Status.PENDING),
@@ -170,12 +185,20 @@ def reached_by() -> list[tuple[Status | None, Job | None, Stimulus, Status]]:
     ]
 
 
+def others_for(stimulus: Stimulus) -> Others:
+    made, leader = replace(jobs.completed(), id="other"), replace(jobs.separating(), id="other")
+    if MADE in {stimulus.job_id, getattr(stimulus, "reply_to", "")}:
+        return Others(leader=made) if isinstance(stimulus, LeaderEnded) else Others(made=made)
+    return Others(leader=leader) if stimulus.job_id == LED else Others()
+
+
 @pytest.mark.parametrize(("status", "job", "stimulus", "end"), reached_by())
 def test_a_rule_leads_where_it_says(
     status: Status | None, job: Job | None, stimulus: Stimulus, end: Status
 ) -> None:
     assert status == (job.status if job else None)
-    outcome = advance(job, stimulus, at(LATER if isinstance(stimulus, Due) else NOW))
+    now = LATER if isinstance(stimulus, Due) else NOW
+    outcome = advance(job, stimulus, at(now, others=others_for(stimulus)))
     assert isinstance(outcome, Changed)
     assert end == outcome.job.status
 
@@ -223,6 +246,13 @@ def test_only_what_has_ended_can_be_removed(status: Status | None, kind: type) -
         (jobs.scheduled(), Due(JOB)),
         (jobs.scheduled(), Dispatched(JOB)),
         (jobs.separating(), Due(JOB)),
+        (jobs.pending(), LeaderEnded(JOB)),
+        (jobs.pending(), Answered(JOB)),
+        (replace(jobs.pending(), follows="other"), Answered(JOB)),
+        (replace(jobs.pending(), follows="other"), Dispatched(JOB)),
+        (jobs.separating(), LeaderEnded(JOB)),
+        (jobs.completed(), Answered(JOB)),
+        (jobs.completed(), jobs.prepared()),
         (jobs.pending(), jobs.downloaded()),
         (jobs.cancelled(), jobs.separated(1)),
         (jobs.completed(), jobs.failed(Stage.FINALIZE, "stems")),

@@ -1,132 +1,42 @@
-"""Windows, chunks, stems and names."""
+"""Stems, passes and chunks: what is decided before anything is computed."""
 
 from __future__ import annotations
 
-from fractions import Fraction
+import random
 
-import numpy as np
 import pytest
-import torch
-from demucs.apply import TensorChunk
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.separator.core import (
-    chunk_advance,
-    chunk_weight,
-    input_span,
-    normalization,
-    output_span,
-    read_span,
+    CHUNK_SECONDS,
+    MAX_SHIFT,
+    SHIFT_SEED,
+    chunk_frames,
+    offered_stems,
+    passes_of,
     resolve_stems,
-    result_id,
-    stride_frames,
-    triangle,
-    window_frames,
-    window_span,
-    windows_for_chunk,
-    windows_of,
 )
-from shared.contracts.audio import SAMPLE_RATE, AudioFormat, Plan, Track
+from shared.contracts.audio import SAMPLE_RATE, Pass
 from shared.errors import Code, TerminalError
+from shared.separation.windows import stride_frames, window_frames
 
 FOUR = ("drums", "bass", "other", "vocals")
-
-
-def plan(frames: int, *, segment: int = 100, per_chunk: int = 3, digest: str = "d") -> Plan:
-    return Plan(
-        model="m",
-        digest=digest,
-        sources=FOUR,
-        computed=FOUR,
-        stems=FOUR,
-        frames=frames,
-        segment=segment,
-        stride=stride_frames(segment),
-        windows_per_chunk=per_chunk,
-    )
+#: Windows of htdemucs and of mdx_extra.
+HTDEMUCS, MDX = 343_980, window_frames(44)
 
 
 @pytest.mark.parametrize(
-    ("frames", "windows", "chunks"),
+    ("sources", "offered"),
     [
-        (1, 1, 1),
-        (74, 1, 1),
-        (75, 1, 1),
-        (76, 2, 1),
-        (100, 2, 1),
-        (225, 3, 1),
-        (226, 4, 2),
-        (450, 6, 2),
-        (451, 7, 3),
+        (FOUR, (*FOUR, "instrumental")),
+        (("vocals", "instrumental"), ("vocals", "instrumental")),
+        (("drums", "rest"), ("drums", "rest")),
+        (("instrumental", "x"), ("instrumental", "x")),
     ],
 )
-def test_a_window_starts_at_every_stride_inside_the_track(
-    frames: int, windows: int, chunks: int
-) -> None:
-    cut = plan(frames)
-    assert (windows, chunks) == (cut.windows, cut.chunks)
-    assert list(range(windows)) == [w for n in range(chunks) for w in windows_of(cut, n)]
-    assert window_span(cut, windows - 1).end == frames
-
-
-def test_the_published_windows_are_as_demucs_rounds_them() -> None:
-    assert window_frames(Fraction(39, 5)) == 343980
-    assert stride_frames(343980) == 257985
-    assert stride_frames(window_frames(44)) == 1455300
-
-
-@given(
-    frames=st.integers(1, 700),
-    segment=st.integers(2, 120),
-    extra=st.integers(0, 51),
-    data=st.data(),
-)
-def test_a_window_is_padded_exactly_as_tensor_chunk_pads_it(
-    frames: int, segment: int, extra: int, data: st.DataObject
-) -> None:
-    cut = plan(frames, segment=segment)
-    window = data.draw(st.integers(0, cut.windows - 1))
-    valid = segment + extra
-    audio = torch.arange(1, frames + 1, dtype=torch.float32)[None]
-    expected = TensorChunk(audio, window * cut.stride, segment).padded(valid)
-    wanted = input_span(cut, window, valid)
-    read = read_span(cut, window // cut.windows_per_chunk, lambda _: valid)
-    start, end = max(0, wanted.start), min(frames, wanted.end)
-    assert read.start <= start
-    assert end <= read.end
-    padded = np.pad(audio[0, start:end].numpy(), (start - wanted.start, wanted.end - end))
-    assert expected[0].tolist() == padded.tolist()
-
-
-@given(segment=st.integers(2, 5000))
-def test_the_triangle_is_apply_models(segment: int) -> None:
-    ramp = torch.cat(
-        [torch.arange(1, segment // 2 + 1), torch.arange(segment - segment // 2, 0, -1)]
-    )
-    assert (ramp / ramp.max()).tolist() == triangle(segment).tolist()
-
-
-@given(frames=st.integers(1, 900), segment=st.integers(2, 120), per_chunk=st.integers(1, 9))
-def test_chunks_cover_the_track_whatever_their_size(
-    frames: int, segment: int, per_chunk: int
-) -> None:
-    cut = plan(frames, segment=segment, per_chunk=per_chunk)
-    total = np.zeros(frames)
-    for chunk in range(cut.chunks):
-        span = output_span(cut, chunk)
-        total[span.start : span.end] += chunk_weight(cut, chunk)
-    whole = chunk_weight(plan(frames, segment=segment, per_chunk=cut.windows), 0)
-    assert total.min() > 0
-    np.testing.assert_allclose(whole, total, rtol=1e-6)
-    advanced = sum(chunk_advance(cut, chunk) for chunk in range(cut.chunks))
-    assert advanced == pytest.approx(frames / SAMPLE_RATE)
-
-
-def test_a_chunk_of_long_windows_has_fewer_of_them() -> None:
-    assert windows_for_chunk(257985, 8) == 8
-    assert windows_for_chunk(stride_frames(window_frames(44)), 8) == 3
-    assert windows_for_chunk(SAMPLE_RATE * 1000, 8) == 1
+def test_what_a_model_can_deliver(sources: tuple[str, ...], offered: tuple[str, ...]) -> None:
+    assert offered == offered_stems(sources)
 
 
 @pytest.mark.parametrize(
@@ -160,19 +70,94 @@ def test_an_unknown_stem_is_refused_and_told_what_there_is(sources: tuple[str, .
     assert "drums, bass" in caught.value.detail
 
 
-def test_a_track_without_a_deviation_is_normalized_as_silence_is() -> None:
-    lone = Track(id="t", frames=1, mean=0.5, std=float("nan"))
-    assert normalization(lone) == (0.5, 1e-8)
+@pytest.mark.parametrize(
+    ("segments", "needed", "expected"),
+    [
+        ((100,), (0,), [((0,), 100)]),
+        ((100, 100, 100), (0, 1, 2), [((0, 1, 2), 100)]),
+        ((100, 100, 100), (1,), [((1,), 100)]),
+        ((100, 60, 100, 60), (0, 1, 2, 3), [((0, 2), 100), ((1, 3), 60)]),
+        ((100, 60, 100, 60), (1, 2), [((1,), 60), ((2,), 100)]),
+    ],
+)
+def test_without_shifts_networks_with_windows_alike_share_a_pass(
+    segments: tuple[int, ...], needed: tuple[int, ...], expected: list[tuple[tuple[int, ...], int]]
+) -> None:
+    assert expected == [(one.members, one.segment) for one in passes_of(segments, needed, 0)]
+    for one in passes_of(segments, needed, 0):
+        assert (one.start, one.stride) == (0, stride_frames(one.segment))
 
 
-def test_a_results_id_tells_everything_apart_that_changes_its_files() -> None:
-    track = Track(id="t", frames=100, mean=0.0, std=1.0)
-    other = Track(id="u", frames=100, mean=0.0, std=1.0)
-    ids = [
-        result_id(track, plan(100), AudioFormat.FLAC),
-        result_id(other, plan(100), AudioFormat.FLAC),
-        result_id(track, plan(100, digest="e"), AudioFormat.FLAC),
-        result_id(track, plan(100), AudioFormat.WAV),
-    ]
-    assert len(set(ids)) == len(ids)
-    assert ids[0] == result_id(track, plan(100, per_chunk=1), AudioFormat.FLAC)
+def drawn(members: int, shifts: int) -> list[list[int]]:
+    """What apply_model asks for: of each member in turn, all of its shifts."""
+    chance = random.Random(SHIFT_SEED)  # noqa: S311 - repeatable on purpose
+    return [[chance.randint(0, SAMPLE_RATE // 2) for _ in range(shifts)] for _ in range(members)]
+
+
+@pytest.mark.parametrize("shifts", [1, 2, 5])
+def test_with_shifts_each_network_has_its_own_in_the_order_demucs_draws_them(shifts: int) -> None:
+    made = passes_of((100, 60, 100), (0, 1, 2), shifts)
+    offsets = [one.start + MAX_SHIFT for one in made]
+    assert offsets == [offset for member in drawn(3, shifts) for offset in member]
+    assert [one.members for one in made] == [(m,) for m in range(3) for _ in range(shifts)]
+    assert [one.segment for one in made] == [s for s in (100, 60, 100) for _ in range(shifts)]
+    assert all(-MAX_SHIFT <= one.start <= 0 for one in made)
+    assert len(set(offsets)) == len(offsets)
+
+
+@pytest.mark.parametrize("needed", [(0,), (1,), (2,), (0, 2)])
+def test_a_network_that_is_left_out_draws_too(needed: tuple[int, ...]) -> None:
+    segments = (100, 60, 100)
+    everything = passes_of(segments, (0, 1, 2), 2)
+    expected = tuple(one for one in everything if one.members[0] in needed)
+    assert expected == passes_of(segments, needed, 2)
+
+
+def test_shifts_are_the_same_every_time_and_others_for_another_seed() -> None:
+    first = passes_of((100,), (0,), 3)
+    random.seed(1)  # someone else's chance is none of ours
+    assert first == passes_of((100,), (0,), 3)
+    assert first != passes_of((100,), (0,), 3, seed=SHIFT_SEED + 1)
+
+
+def grids(*segments: int, shifts: int = 0) -> tuple[Pass, ...]:
+    return passes_of(segments, tuple(range(len(segments))), shifts)
+
+
+@pytest.mark.parametrize(
+    ("passes", "most", "windows", "of"),
+    [
+        (grids(HTDEMUCS), 4, 4, HTDEMUCS),
+        (grids(HTDEMUCS), 1, 1, HTDEMUCS),
+        (grids(HTDEMUCS, HTDEMUCS), 4, 4, HTDEMUCS),
+        # 33 seconds apart: three of them are under two minutes.
+        (grids(MDX), 8, 3, MDX),
+        # A window that is longer than a chunk may be is still a chunk.
+        (grids(SAMPLE_RATE * 1000), 8, 1, SAMPLE_RATE * 1000),
+        # The longest distance counts: a chunk has a window of every pass.
+        (grids(HTDEMUCS, MDX), 8, 3, MDX),
+        # Each shift costs as much again.
+        (grids(HTDEMUCS, shifts=2), 8, 4, HTDEMUCS),
+        (grids(HTDEMUCS, shifts=3), 8, 2, HTDEMUCS),
+        (grids(HTDEMUCS, shifts=20), 8, 1, HTDEMUCS),
+    ],
+)
+def test_a_chunk_has_as_many_windows_as_it_may_and_two_minutes_allow(
+    passes: tuple[Pass, ...], most: int, windows: int, of: int
+) -> None:
+    assert windows * stride_frames(of) == chunk_frames(passes, most)
+
+
+@given(
+    segments=st.lists(st.integers(2, SAMPLE_RATE * 200), min_size=1, max_size=4),
+    shifts=st.integers(0, 4),
+    most=st.integers(1, 50),
+)
+def test_a_chunk_is_no_shorter_than_a_stride_and_no_longer_than_it_has_to_be(
+    segments: list[int], shifts: int, most: int
+) -> None:
+    passes = grids(*segments, shifts=shifts)
+    longest = max(one.stride for one in passes)
+    found = chunk_frames(passes, most)
+    assert found >= longest
+    assert found <= max(longest, min(most * longest, CHUNK_SECONDS * SAMPLE_RATE))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pytest
 import torch
-from services.separator.inference import ChunkRun
 from services.separator.spans import SpanHeader, pack_span
 
 from services.separator.devices import CPU, choose_device, out_of_memory, placed

@@ -1,6 +1,8 @@
 // @ts-check
 /** Values into words. Pure. */
 
+import { isSoon } from "./player/playable.js";
+
 /** @typedef {import("./types.js").Snapshot} Snapshot */
 
 /** @type {Record<import("./types.js").Status, string>} */
@@ -52,7 +54,8 @@ export function chipWord(job) {
 
 /** What is announced of a job: words that change a few times in its life. @param {Snapshot} job */
 export function stateWord(job) {
-  return isKept(job) ? "On hold" : statusWord({ status: job.status });
+  if (isKept(job)) return "On hold";
+  return isSoon(job) ? "Working, and its beginning can be heard" : statusWord({ status: job.status });
 }
 
 /** @param {Snapshot} job */

@@ -92,7 +92,8 @@ jobs.subscribe((ids) => {
       filters.owner(job.owner);
       if (!job.batch) announce.job(job);
     }
-    if (job?.status !== "completed") players.forget(id);
+    if (job) players.update(job);
+    else players.forget(id);
   }
 });
 batches.subscribe((ids) => {

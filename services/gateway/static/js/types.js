@@ -13,7 +13,8 @@
  * @typedef {{priority?: Priority, owner?: string, run_at?: string}} Terms
  * @typedef {{title?: string|null, artist?: string|null, duration?: number|null,
  *   thumbnail?: string|null, page?: string|null, extractor?: string|null}} Metadata
- * @typedef {{model: string, stems: string[], chunks: number, chunks_done: number}} Separation
+ * @typedef {{model: string, stems: string[], chunks: number, chunks_done: number,
+ *   pieces_ready: number, piece_seconds: number}} Separation
  * @typedef {{name: string, bytes: number, peak: number}} StemFile
  * @typedef {{at: string, status: Status, phase?: Phase|null, note?: string}} Moment
  * @typedef {{code: string, title: string, detail?: string, hint?: string,

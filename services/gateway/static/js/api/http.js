@@ -74,6 +74,19 @@ export async function ask(path, init) {
   }
 }
 
+/** What is not JSON, whole. @param {string} path @param {AbortSignal} signal @returns {Promise<ArrayBuffer>} */
+export async function askBytes(path, signal) {
+  let response;
+  try {
+    response = await fetch(path, { signal });
+    if (response.ok) return await response.arrayBuffer();
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw unreachable(error instanceof Error ? error.message : "");
+  }
+  throw refusal(await response.text(), response.status, response.headers.get("retry-after"));
+}
+
 /** @param {string} path @param {object} [body] @param {string} [key] Idempotency-Key: the same one, the same request */
 export function post(path, body, key) {
   /** @type {Record<string, string>} */

@@ -1,7 +1,7 @@
 // @ts-check
 /** The addresses of jobs. */
 
-import { ask, post } from "./http.js";
+import { ask, askBytes, post } from "./http.js";
 
 /** @typedef {import("../types.js").Snapshot} Snapshot */
 /** @typedef {"cancel"|"retry"|"hold"|"release"|"front"} Verb */
@@ -51,6 +51,11 @@ export async function deleteJob(id) {
 /** @param {string} id @param {AbortSignal} signal @returns {Promise<import("../types.js").Peaks>} */
 export async function peaks(id, signal) {
   return (await ask(`/v1/jobs/${encode(id)}/peaks.json`, { signal })).body;
+}
+
+/** A piece of a stem of a song that is not done yet. @param {string} id @param {number} n @param {string} stem @param {AbortSignal} signal */
+export function piece(id, n, stem, signal) {
+  return askBytes(`/v1/jobs/${encode(id)}/pieces/${n}/${encode(stem)}.wav`, signal);
 }
 
 /** Where a stem's bytes are. @param {Snapshot} job @param {string} stem @param {boolean} [download] */

@@ -4,6 +4,7 @@
 import { Confirmation, deedButton } from "../button.js";
 import { freshId, h } from "../dom.js";
 import { icon } from "../icons.js";
+import { isSoon } from "../player/playable.js";
 
 /** @typedef {import("../types.js").Snapshot} Snapshot */
 /** @typedef {import("../types.js").Priority} Priority */
@@ -57,7 +58,7 @@ export class Actions {
     const select = this.#made.get("priority")?.querySelector("select");
     if (select && select !== document.activeElement) select.value = job.priority;
     const player = this.#made.get("player");
-    if (player && player.getAttribute("aria-expanded") !== String(open)) this.#drawPlayer(player, open);
+    if (player) this.#drawPlayer(player);
   }
 
   /** @param {Name[]} names */
@@ -98,15 +99,18 @@ export class Actions {
 
   #makePlayer() {
     const button = h("button", { type: "button", "data-testid": "open-player", onclick: () => this.#on.togglePlayer(this.#id, this.#mount) });
-    this.#drawPlayer(button, this.#open);
+    this.#drawPlayer(button);
     return button;
   }
 
-  /** @param {HTMLElement} button @param {boolean} open */
-  #drawPlayer(button, open) {
+  /** @param {HTMLElement} button */
+  #drawPlayer(button) {
+    const open = this.#open;
+    const words = open ? "Close the mixer" : this.#job?.status === "processing" ? "Listen to what is ready" : "Open the mixer";
+    if (button.textContent === words) return;
     button.className = `button ${open ? "" : "primary"}`;
     button.setAttribute("aria-expanded", String(open));
-    button.replaceChildren(icon(open ? "close" : "sliders"), open ? "Close the mixer" : "Open the mixer");
+    button.replaceChildren(icon(open ? "close" : "sliders"), words);
   }
 
   #makePriority() {
@@ -137,11 +141,12 @@ export class Actions {
 }
 
 /** @param {Snapshot} job @returns {Name[]} */
-function possible({ status, stems, held }) {
+function possible(job) {
+  const { status, stems, held } = job;
   switch (status) {
     case "pending": return [held ? "release" : "hold", "front", "priority", "cancel"];
     case "scheduled": return [held ? "release" : "hold", "priority", "cancel"];
-    case "processing": return ["cancel"];
+    case "processing": return isSoon(job) ? ["player", "cancel"] : ["cancel"];
     case "completed": return stems.length ? ["player", "delete"] : ["delete"];
     default: return ["retry", "delete"];
   }

@@ -128,6 +128,13 @@ export class BufferEngine {
     this.#setup.onchange();
   }
 
+  /** Begin where another engine leaves. @param {{instant: number, place: number}} at of the context's clock and in the song, seconds */
+  takeOver({ instant, place }) {
+    this.#offset = place;
+    this.playing = true;
+    this.#startAll(instant);
+  }
+
   pause() {
     if (!this.playing) return;
     this.#offset = this.position;
@@ -178,10 +185,10 @@ export class BufferEngine {
     this.#master.disconnect();
   }
 
-  #startAll() {
+  #startAll(instant = this.#context.currentTime + LEAD) {
     const rate = this.#context.sampleRate;
     // Whole frames, so that no stem is interpolated between two samples.
-    this.#startedAt = Math.round((this.#context.currentTime + LEAD) * rate) / rate;
+    this.#startedAt = Math.round(instant * rate) / rate;
     this.#offset = Math.round(this.#offset * rate) / rate;
     this.#run += 1;
     this.#gate.gain.cancelScheduledValues(0);

@@ -1,5 +1,5 @@
 // @ts-check
-/** What plays the stems, and which of the two ways suits a track. */
+/** What plays finished stems, and which of the two ways suits a track. */
 
 import { BufferEngine } from "./buffer-engine.js";
 import { StreamEngine } from "./stream-engine.js";
@@ -30,6 +30,7 @@ import { StreamEngine } from "./stream-engine.js";
  * @property {(name: string, gain: number) => void} setGain
  * @property {(gain: number) => void} setMaster
  * @property {(name: string) => AudioBuffer|null} buffer decoded audio, where there is any
+ * @property {(at: {instant: number, place: number}) => void} [takeOver] begin where another one leaves
  * @property {() => void} dispose
  */
 

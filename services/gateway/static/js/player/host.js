@@ -1,6 +1,7 @@
 // @ts-check
 /** At most one player is open; opening another one frees what the last one held. */
 
+import { isGrowing } from "./playable.js";
 import { Player } from "./player.js";
 
 /** The rate of the stems (contracts/audio.py): nothing is resampled on its way. */
@@ -31,7 +32,14 @@ export class PlayerHost {
     player.open();
   }
 
-  /** The job is no longer what its player shows. @param {string} id */
+  /** What is known of a job now. @param {import("../types.js").Snapshot} job */
+  update(job) {
+    if (this.#open?.id !== job.id) return;
+    if (job.status === "completed" || isGrowing(job)) this.#open.player.update(job);
+    else this.close();
+  }
+
+  /** The job is no longer on the page. @param {string} id */
   forget(id) {
     if (this.#open?.id === id) this.close();
   }

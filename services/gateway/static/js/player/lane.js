@@ -20,29 +20,35 @@ export class Lane {
   #solo;
   #fader;
   #level = h("output", { class: "level" });
+  #download = h("span", { class: "lane-download" });
 
-  /** @param {{name: string, bytes: number}} stem @param {string} url of the download @param {LaneActions} on */
-  constructor(stem, url, on) {
-    const label = stemLabel(stem.name);
-    this.name = stem.name;
-    this.#mute = toggle("M", `Mute ${label}`, "mute", () => on.mute(stem.name));
-    this.#solo = toggle("S", `Solo ${label}`, "solo", () => on.solo(stem.name));
+  /** @param {string} name @param {LaneActions} on */
+  constructor(name, on) {
+    const label = stemLabel(name);
+    this.name = name;
+    this.#mute = toggle("M", `Mute ${label}`, "mute", () => on.mute(name));
+    this.#solo = toggle("S", `Solo ${label}`, "solo", () => on.solo(name));
     this.#fader = h("input", {
       type: "range", min: "0", max: String(TOP), step: "1", value: String(UNITY),
       id: freshId("fader"), class: "fader", title: "Double-click for 0 dB", "data-testid": "fader",
-      oninput: () => on.level(stem.name, Number(this.#fader.value)),
-      ondblclick: () => on.level(stem.name, UNITY),
+      oninput: () => on.level(name, Number(this.#fader.value)),
+      ondblclick: () => on.level(name, UNITY),
     });
-    this.element = h("div", { class: `lane ${stemClass(stem.name)}`, role: "group", "aria-label": label, "data-stem": stem.name, "data-testid": "lane" },
+    this.element = h("div", { class: `lane ${stemClass(name)}`, role: "group", "aria-label": label, "data-stem": name, "data-testid": "lane" },
       h("span", { class: "lane-name" }, label),
       h("div", { class: "toggles" }, this.#mute, this.#solo),
       h("div", { class: "fader-box" },
         h("label", { class: "unseen", for: this.#fader.id }, `Volume of ${label}`), this.#fader, this.#level),
       this.waveform.element,
-      h("a", {
-        class: "button icon-only lane-download", href: url, download: "", title: `Download ${label}, ${size(stem.bytes)}`,
-        "aria-label": `Download ${label}, ${size(stem.bytes)}`, "data-testid": "download",
-      }, icon("download")));
+      this.#download);
+  }
+
+  /** The stem's file is there. @param {number} bytes @param {string} url */
+  offer(bytes, url) {
+    const words = `Download ${stemLabel(this.name)}, ${size(bytes)}`;
+    this.#download.replaceChildren(h("a", {
+      class: "button icon-only", href: url, download: "", title: words, "aria-label": words, "data-testid": "download",
+    }, icon("download")));
   }
 
   /** @param {import("./mix.js").Channel} channel @param {boolean} heard */

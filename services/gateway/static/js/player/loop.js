@@ -17,7 +17,7 @@ export class Loop {
 
   /**
    * @param {HTMLElement} root shows the part
-   * @param {import("./engine.js").Engine} engine
+   * @param {() => import("./engine.js").Engine} engine the one that plays
    * @param {(span: Span|null) => void} onchange
    */
   constructor(root, engine, onchange) {
@@ -27,12 +27,17 @@ export class Loop {
   }
 
   toggle() {
-    this.#set(this.#span ? null : { start: 0, end: this.#engine.duration });
+    this.#set(this.#span ? null : { start: 0, end: this.#engine().duration });
+  }
+
+  /** Another engine plays from now on. */
+  hand() {
+    this.#engine().setLoop(this.#span);
   }
 
   /** A part is being marked, in shares of the track. @param {number} start @param {number} end @param {boolean} done */
   mark(start, end, done) {
-    const { duration } = this.#engine;
+    const { duration } = this.#engine();
     const span = { start: start * duration, end: end * duration };
     const wanted = span.end - span.start >= SHORTEST;
     if (done && wanted) this.#set(span);
@@ -47,14 +52,14 @@ export class Loop {
   /** @param {Span|null} span */
   #set(span) {
     this.#span = span;
-    this.#engine.setLoop(span);
+    this.#engine().setLoop(span);
     this.#draw(span);
     this.#onchange(span);
   }
 
   /** @param {Span|null} span */
   #draw(span) {
-    const { duration } = this.#engine;
+    const { duration } = this.#engine();
     const part = span && (span.start > 0 || span.end < duration) ? span : null;
     setData(this.#root, "loop", part ? "part" : span ? "whole" : null);
     this.#root.style.setProperty("--loop-start", `${((part?.start ?? 0) / duration) * 100}%`);

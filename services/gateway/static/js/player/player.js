@@ -1,15 +1,17 @@
 // @ts-check
-/** The mixer of one finished job. */
+/** The mixer of one job: of its stems, or of what is ready of them until they are done. */
 
-import { problemOf } from "../api/http.js";
-import { peaks, stemUrl } from "../api/jobs.js";
+import { peaks, piece, stemUrl } from "../api/jobs.js";
 import { h, setData, setText } from "../dom.js";
 import { stemLabel, titleOf } from "../format.js";
 import { engineFor } from "./engine.js";
+import { Growth } from "./growth.js";
 import { listenToKeys } from "./keys.js";
 import { Lane } from "./lane.js";
 import { Loop } from "./loop.js";
 import * as mixing from "./mix.js";
+import { PieceEngine } from "./piece-engine.js";
+import { readySeconds } from "./playable.js";
 import { scrub } from "./scrub.js";
 import { Transport } from "./transport.js";
 import { UnplayableError } from "./unplayable.js";
@@ -21,13 +23,23 @@ import { peaksOf } from "./waveform.js";
 /** Milliseconds between two updates of what assistive software and tests read. */
 const REPORT_MS = 100;
 const FALLBACK_POINTS = 1000;
+const GROWING = "This song is still being taken apart.";
+const WAITING = "Waiting for the separator. It goes on by itself.";
+const DONE = "The song is done: these are its finished stems.";
 
 export class Player {
   #job;
+  #context;
   #abort = new AbortController();
   #lanes;
   #transport;
+  /** @type {import("./engine.js").Engine} */
   #engine;
+  /** Plays until the stems are done. @type {PieceEngine|null} */
+  #pieces = null;
+  /** @type {Growth|null} */
+  #growth = null;
+  #master = 1;
   /** @type {Channel[]} */
   #mix;
   #loop;
@@ -40,16 +52,12 @@ export class Player {
   /** @param {Snapshot} job @param {AudioContext} context */
   constructor(job, context) {
     this.#job = job;
-    const names = job.stems.map((stem) => stem.name);
-    this.#engine = engineFor({
-      context,
-      seconds: job.seconds ?? 0,
-      stems: job.stems.map((stem) => ({ name: stem.name, bytes: stem.bytes, url: stemUrl(job, stem.name) })),
-      onchange: () => this.#sync(),
-      onload: (share) => this.#loading(share),
-    });
+    this.#context = context;
+    const finished = job.status === "completed";
+    const names = finished ? job.stems.map((stem) => stem.name) : (job.separation?.stems ?? []);
+    this.#engine = finished ? this.#finishedEngine(job) : this.#pieceEngine(job, names);
     this.#mix = mixing.fitTo(mixing.initialMix(names), this.#engine.limit);
-    this.#lanes = job.stems.map((stem) => new Lane(stem, stemUrl(job, stem.name, true), {
+    this.#lanes = names.map((name) => new Lane(name, {
       mute: (name) => this.#remix(mixing.toggleMute(this.#mix, name)),
       solo: (name) => this.#remix(mixing.toggleSolo(this.#mix, name)),
       level: (name, level) => this.#remix(mixing.setLevel(this.#mix, name, level)),
@@ -58,11 +66,117 @@ export class Player {
       toggle: () => this.#toggle(),
       seek: (seconds) => this.#seek(seconds),
       loop: () => this.#loop.toggle(),
-      master: (gain) => this.#engine.setMaster(gain),
+      master: (gain) => {
+        this.#master = gain;
+        this.#engine.setMaster(gain);
+      },
       preset: (preset) => this.#remix(mixing.applyPreset(this.#mix, preset)),
     });
     this.element = this.#build(names);
-    this.#loop = new Loop(this.element, this.#engine, (span) => this.#transport.looping(span !== null));
+    this.#loop = new Loop(this.element, () => this.#engine, (span) => this.#transport.looping(span !== null));
+    if (finished) this.#offer(job);
+    else {
+      this.#growth = new Growth(this.element, this.#lanes);
+      this.#note.before(this.#growth.element);
+      this.#grow(job);
+    }
+  }
+
+  /** @param {Snapshot} job */
+  #finishedEngine(job) {
+    return engineFor({
+      context: this.#context,
+      seconds: job.seconds ?? 0,
+      stems: job.stems.map((stem) => ({ name: stem.name, bytes: stem.bytes, url: stemUrl(job, stem.name) })),
+      onchange: () => this.#sync(),
+      onload: (share) => this.#loading(share),
+    });
+  }
+
+  /** @param {Snapshot} job @param {string[]} names */
+  #pieceEngine(job, names) {
+    const { chunks = 0, piece_seconds = 0 } = job.separation ?? {};
+    this.#pieces = new PieceEngine({
+      context: this.#context,
+      names,
+      seconds: job.seconds ?? 0,
+      pieceSeconds: piece_seconds,
+      count: chunks,
+      ready: readySeconds(job),
+      fetch: (name, n, signal) => piece(job.id, n, name, signal),
+      onchange: () => this.#sync(),
+      onpiece: (name, n, buffer) => this.#growth?.draw(name, n * piece_seconds, buffer),
+    });
+    return this.#pieces;
+  }
+
+  /** What is known of the job now: more of it can be heard, or all is done. @param {Snapshot} job */
+  update(job) {
+    this.#job = job;
+    if (!this.#pieces) return;
+    if (job.status !== "completed") {
+      this.#grow(job);
+      return;
+    }
+    const pieces = this.#pieces;
+    this.#pieces = null;
+    this.#complete(job, pieces);
+  }
+
+  /** @param {Snapshot} job */
+  #grow(job) {
+    this.#growth?.update(job);
+    this.#pieces?.grow(readySeconds(job));
+  }
+
+  /** Fetch the finished stems while the pieces play on, then let them take over where those are. @param {Snapshot} job @param {PieceEngine} pieces */
+  async #complete(job, pieces) {
+    const engine = this.#finishedEngine(job);
+    const mix = mixing.fitTo(this.#mix, engine.limit);
+    const gains = mixing.gains(mix);
+    for (const [name, gain] of gains) engine.setGain(name, gain);
+    engine.setMaster(this.#master);
+    const heard = [...gains].filter(([, gain]) => gain > 0).map(([name]) => name);
+    try {
+      await engine.prepare(heard);
+    } catch (error) {
+      engine.dispose();
+      if (this.#abort.signal.aborted) return;
+      pieces.pause();
+      this.#engine = pieces;
+      this.#unplayable(error);
+      return;
+    }
+    if (this.#abort.signal.aborted) {
+      engine.dispose();
+      return;
+    }
+    this.#engine = engine;
+    this.#asked = new Set(heard);
+    this.#loop.hand();
+    const left = engine.takeOver && pieces.leave();
+    if (left) engine.takeOver?.(left);
+    else {
+      const { position, playing } = pieces;
+      pieces.dispose();
+      engine.seek(position);
+      if (playing) await engine.play();
+    }
+    this.#growth?.end();
+    this.#growth = null;
+    this.#offer(job);
+    setData(this.element, "engine", engine.kind);
+    this.#remix(mixing.fitTo(this.#mix, engine.limit));
+    setText(this.#note, DONE);
+    this.#opened();
+    await this.#drawPeaks();
+  }
+
+  /** The stems' files are there. @param {Snapshot} job */
+  #offer(job) {
+    for (const { name, bytes } of job.stems) {
+      this.#lanes.find((lane) => lane.name === name)?.offer(bytes, stemUrl(job, name, true));
+    }
   }
 
   /** @param {string[]} names */
@@ -96,7 +210,7 @@ export class Player {
     this.#drawMix();
     this.#place();
     this.#loading(0);
-    const drawn = this.#drawPeaks();
+    const drawn = this.#pieces ? null : this.#drawPeaks();
     try {
       await this.#prepare();
     } catch (error) {
@@ -107,9 +221,13 @@ export class Player {
     setText(this.#note, this.#engine.kind === "stream"
       ? `A long track: its stems are streamed, up to ${this.#engine.limit} at once.`
       : "");
+    this.#opened();
+    await drawn;
+  }
+
+  #opened() {
     setData(this.element, "duration", this.#engine.duration.toFixed(2));
     this.#sync();
-    await drawn;
   }
 
   dispose() {
@@ -200,6 +318,7 @@ export class Player {
     const before = this.#state;
     setData(this.element, "state", playing ? "playing" : before === "loading" ? "ready" : "paused");
     setData(this.element, "stalled", stalled ? "" : null);
+    if (this.#growth && before !== "loading") setText(this.#note, stalled ? WAITING : GROWING);
     this.#transport.playing(playing);
     cancelAnimationFrame(this.#frame);
     this.#place();

@@ -1,0 +1,162 @@
+"""What other jobs have done, or are at, that a decision on one may take or has to heed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from services.scheduler.decision import Answered, Dispatched, Due, LeaderEnded, Others
+from services.scheduler.rules.sharing import leads
+from services.scheduler.wishes import source_key, still_right, wish_key, wish_of
+from shared.contracts.audio import Metadata
+from shared.contracts.commands import CancelJob, SubmitJob
+from shared.contracts.facts import Failed, Prepared
+from shared.contracts.job import Job, Status
+from shared.separation.identity import result_id
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+    from services.scheduler.decision import Stimulus
+    from services.scheduler.fleet import Fleet
+    from services.scheduler.records import Records
+    from shared.contracts.request import Options, Source
+
+#: Records that are read at most to find one that can be taken: the newest is, nearly always.
+TRIED: Final = 3
+_EVER: Final = datetime.min.replace(tzinfo=UTC)
+_NONE: Final = Others()
+
+
+class Precedents:
+    """Looks for other jobs of the same song: among the unfinished, and in the archive."""
+
+    def __init__(
+        self,
+        *,
+        records: Records,
+        fleet: Fleet,
+        steady: Callable[[], float],
+        reuse_seconds: float,
+    ) -> None:
+        self._records = records
+        self._ledger = records.ledger
+        self._fleet = fleet
+        self._steady = steady
+        self._reuse_seconds = reuse_seconds
+
+    async def of(self, job: Job | None, message: Stimulus, now: datetime) -> Others:
+        """What a decision on ``message`` about ``job`` needs to know of others."""
+        if job is None:
+            return (
+                await self._of_submission(message, now) if isinstance(message, SubmitJob) else _NONE
+            )
+        if isinstance(message, (Dispatched, Answered)):
+            free = job.status is Status.PENDING and leads(job) and job.options.reuse
+            return await self._found(job.source, job.options, job.id, now) if free else _NONE
+        if isinstance(message, (LeaderEnded, CancelJob, Due)) and job.follows is not None:
+            leader = (await self._records.job(job.follows)).job
+            return Others(leader=leader, successor=await self._successor(leader))
+        made = None
+        if isinstance(message, Prepared) and job.options.reuse and job.track is not None:
+            metadata = job.metadata or Metadata()
+            result = result_id(job.track, message.plan, job.options.format, metadata)
+            made = await self._with_result(result)
+        heir = self._heir(job) if isinstance(message, (CancelJob, Failed, Due)) else ""
+        return Others(made=made, heir=heir, unclaimed=self._unclaimed(job))
+
+    async def _of_submission(self, command: SubmitJob, now: datetime) -> Others:
+        run_at = command.terms.run_at
+        if not command.options.reuse or (run_at is not None and run_at > now):
+            return _NONE
+        return await self._found(command.source, command.options, "", now)
+
+    async def _found(self, source: Source, options: Options, job_id: str, now: datetime) -> Others:
+        """What there is for a job that is about to begin."""
+        since = self._since(source, now)
+        if made := await self._made(wish_key(source, options), since):
+            return Others(made=made)
+        if leader := self._leader(wish_key(source, options), job_id):
+            return Others(leader=leader)
+        return Others(fetched=await self._fetched(source_key(source), job_id, since))
+
+    def _since(self, source: Source, now: datetime) -> datetime:
+        """A track that was downloaded before may be another song by now."""
+        if source.url is None:
+            return _EVER
+        return now - timedelta(seconds=self._reuse_seconds)
+
+    async def _made(self, wish: str, since: datetime) -> Job | None:
+        """The newest completed job with this wish, if it is what would be made now."""
+        offers = self._fleet.offers(self._steady())
+        async for job in self._load(self._records.archive.made(wish, TRIED)):
+            if (
+                job.status is Status.COMPLETED
+                and wish_of(job) == wish
+                and _fetched_since(job, since)
+                and still_right(job, offers)
+            ):
+                return job
+        return None
+
+    async def _with_result(self, result: str) -> Job | None:
+        async for job in self._load(self._records.archive.with_result(result, TRIED)):
+            if job.result is not None and job.result.id == result:
+                return job
+        return None
+
+    def _leader(self, wish: str, but: str) -> Job | None:
+        """The job that is at work on this wish, the oldest if there are several."""
+        processing = self._ledger.processing
+        ids = self._ledger.relations.with_wish(wish)
+        those = [processing[one] for one in ids if one in processing and one != but]
+        return min(those, key=_age, default=None)
+
+    async def _fetched(self, source: str, but: str, since: datetime) -> Job | None:
+        """A job with the track of this source: an unfinished one, or the newest that has ended."""
+        for job_id in sorted(self._ledger.relations.with_track(source)):
+            known = self._ledger.get(job_id)
+            if known and job_id != but and _fetched_since(known[1], since):
+                return known[1]
+        async for job in self._load(self._records.archive.fetched(source, TRIED)):
+            if job.id != but and job.track is not None and _fetched_since(job, since):
+                return job
+        return None
+
+    def _heir(self, job: Job) -> str:
+        """Who goes on with its run, should it end: of those who follow and may start, the first."""
+        if job.status.terminal:
+            return ""
+        known = map(self._ledger.get, self._ledger.relations.followers(job.id))
+        those = (found[1] for found in known if found and found[1].held_at is None)
+        heir = min(those, key=_age, default=None)
+        return heir.id if heir is not None else ""
+
+    def _unclaimed(self, job: Job) -> bool:
+        legacy = job.legacy
+        return legacy is not None and legacy.heir in self._ledger.relations.followers(job.id)
+
+    async def _successor(self, leader: Job | None) -> str:
+        """Whom those follow that the leader did not leave its run to."""
+        if leader is None or leader.legacy is None:
+            return ""
+        heir = (await self._records.job(leader.legacy.heir)).job
+        if heir is None:
+            return ""
+        # It may not have come for it yet: it is about to.
+        goes_on = leads(heir) or (heir.follows == leader.id and heir.held_at is None)
+        return heir.id if goes_on and wish_of(heir) == wish_of(leader) else ""
+
+    async def _load(self, ids: Iterable[str]) -> AsyncIterator[Job]:
+        for job_id in ids:
+            if (job := (await self._records.job(job_id)).job) is not None:
+                yield job
+
+
+def _fetched_since(job: Job, since: datetime) -> bool:
+    """Whether its track was downloaded after a time; of an old record its start tells."""
+    return (job.fetched_at or job.started_at or job.created_at) > since
+
+
+def _age(job: Job) -> tuple[datetime, str]:
+    return job.created_at, job.id

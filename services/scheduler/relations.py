@@ -1,0 +1,72 @@
+"""Which unfinished jobs have to do with one another: by wish, by source, by whom they follow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from services.scheduler.wishes import source_key, wish_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from shared.contracts.job import Job
+
+
+class _Keys(NamedTuple):
+    """Under which keys a job is known."""
+
+    wish: str
+    #: Only where it has the track.
+    source: str | None
+    leader: str | None
+
+
+class Relations:
+    """Ids of unfinished jobs; each question costs no more than its answer is long."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, _Keys] = {}
+        self._by_wish: dict[str, set[str]] = {}
+        self._by_source: dict[str, set[str]] = {}
+        self._followers: dict[str, set[str]] = {}
+
+    def put(self, job: Job) -> None:
+        """Take in a job that is not known."""
+        source = source_key(job.source) if job.track is not None else None
+        keys = _Keys(wish_of(job), source, job.follows)
+        self._keys[job.id] = keys
+        for ids, key in self._places(keys):
+            ids.setdefault(key, set()).add(job.id)
+
+    def drop(self, job_id: str) -> None:
+        """Forget one, if it is known."""
+        keys = self._keys.pop(job_id, None)
+        if keys is None:
+            return
+        for ids, key in self._places(keys):
+            ids[key].discard(job_id)
+            if not ids[key]:
+                del ids[key]
+
+    def with_wish(self, wish: str) -> Collection[str]:
+        """Jobs that ask for the same."""
+        return self._by_wish.get(wish, ())
+
+    def with_track(self, source: str) -> Collection[str]:
+        """Jobs that have the track of a source."""
+        return self._by_source.get(source, ())
+
+    def followers(self, job_id: str) -> Collection[str]:
+        """Jobs that follow one."""
+        return self._followers.get(job_id, ())
+
+    def leaders(self) -> Iterator[str]:
+        """Jobs that are followed, whatever has become of them."""
+        return iter(self._followers)
+
+    def _places(self, keys: _Keys) -> Iterator[tuple[dict[str, set[str]], str]]:
+        yield self._by_wish, keys.wish
+        if keys.source is not None:
+            yield self._by_source, keys.source
+        if keys.leader is not None:
+            yield self._followers, keys.leader

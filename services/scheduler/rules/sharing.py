@@ -1,0 +1,143 @@
+"""Never twice: results and tracks that are there are taken, equal jobs follow the one at work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from services.scheduler.decision import Changed, Circumstances, Outcome, Stale
+from services.scheduler.rules.record import (
+    LOST,
+    at_phase,
+    attempts_of,
+    changed,
+    ended,
+    swept,
+    unclaimed,
+    with_unit,
+    without_chunks,
+)
+from shared.contracts.job import Job, Phase, Status
+from shared.contracts.unit import Unit, UnitState
+from shared.contracts.work import UNIT_SOURCE, UNIT_STEMS, SweepWork
+
+if TYPE_CHECKING:
+    from services.scheduler.decision import Answered, LeaderEnded
+
+
+def completed_like(job: Job, other: Job, at: Circumstances, note: str) -> Changed:
+    """``job``, which waits or is new, with what ``other`` has come to.
+
+    One that had begun by itself once sweeps first, and ends when it is told again: what the
+    scheduler tells itself is told once, and what an ended job has to say is not said after a crash.
+    """
+    if _has_chunks(job):
+        return _swept_first(job, at)
+    same = replace(
+        at_phase(job, Phase.FINALIZATION, at),
+        track=other.track,
+        fetched_at=other.fetched_at,
+        metadata=other.metadata,
+        plan=other.plan,
+        result=other.result,
+        resumed_at=None,  # it has not run: how long it took says nothing
+    )
+    return changed(ended(same, Status.COMPLETED, at), at, note, *unclaimed(job, at))
+
+
+def _swept_first(job: Job, at: Circumstances) -> Changed:
+    sweep = SweepWork(job_id=job.id, attempt=attempts_of(job), run=job.run)
+    phase = Phase.SEPARATION if job.phase is Phase.FINALIZATION else job.phase
+    job = replace(without_chunks(job), phase=phase)
+    return changed(job, at, "its own chunks are not needed", sweep)
+
+
+def with_track_of(job: Job, other: Job, at: Circumstances) -> Job:
+    """``job`` with the track of ``other``: nothing is left to be downloaded."""
+    known = job.units.get(UNIT_SOURCE)
+    done = Unit(UnitState.DONE, max(known.attempt if known else 0, job.attempt_floor))
+    job = replace(job, track=other.track, fetched_at=other.fetched_at, metadata=other.metadata)
+    return at_phase(with_unit(job, UNIT_SOURCE, done), Phase.SEPARATION, at)
+
+
+def following(job: Job, leader: Job, at: Circumstances) -> Changed:
+    """``job`` waits for what comes of ``leader``, which is at work on the same."""
+    return changed(replace(job, follows=leader.id), at, f"follows {leader.id}")
+
+
+def answered(job: Job, _: Answered, at: Circumstances) -> Outcome:
+    """What it asks for is there before its turn has come."""
+    made = at.others.made
+    if made is None or job.held_at is not None or job.follows is not None:
+        return Stale("nothing is there for it")
+    return completed_like(job, made, at, f"the result is {made.id}'s")
+
+
+def leader_ended(job: Job, _: LeaderEnded, at: Circumstances) -> Outcome:
+    """Whom it followed is not at work any more: take what came of it, or go on with it."""
+    leader = at.others.leader
+    if job.follows is None:
+        return Stale("it follows nobody")
+    if leader is not None and leads(leader):
+        return Stale("its leader goes on")
+    if leader is not None and leader.result is not None and job.held_at is None:
+        return completed_like(job, leader, at, f"the result is {leader.id}'s")
+    if leader is not None and leader.legacy is not None and leader.legacy.heir == job.id:
+        return _heir(job, leader, leader.legacy.run, at)
+    if at.others.successor:
+        note = f"follows {at.others.successor}"
+        return changed(replace(job, follows=at.others.successor), at, note)
+    note = f"{job.follows} has ended; waits for its turn"
+    return changed(replace(job, follows=None), at, note)
+
+
+def leads(job: Job) -> bool:
+    """Whether something will come of following it: it is at work, or its turn comes."""
+    waits = job.status is Status.PENDING and job.held_at is None and job.follows is None
+    return waits or job.status is Status.PROCESSING
+
+
+def _heir(job: Job, leader: Job, run: str, at: Circumstances) -> Changed:
+    """``job`` with all that ``leader`` has done, to be started before all others.
+
+    Its turn comes as any other's, so that no limit is passed.  The attempts of either never meet:
+    the leader computes in another run, should it be retried.
+    """
+    words = [swept(job, job.run_id, attempts_of(job))] if _has_chunks(job) else []
+    lost = leader.error is not None and leader.error.code in LOST
+    # One that was retried already has dropped its chunks, or makes others.
+    chunks = leader.status.terminal
+    units = {
+        name: unit
+        for name, unit in leader.units.items()
+        if unit.state is UnitState.DONE and name != UNIT_STEMS and (chunks or not name.isdigit())
+    }
+    job = replace(
+        job,
+        follows=None,
+        front_at=at.now,
+        run=run,
+        track=None if lost else leader.track,
+        fetched_at=None if lost else leader.fetched_at,
+        metadata=leader.metadata,
+        plan=None if lost else leader.plan,
+        units={} if lost else units,
+        # One more than there was: what sweeps the run that is given up is told once.
+        attempt_floor=max(attempts_of(job), attempts_of(leader)) + 1,
+    )
+    job = replace(job, phase=_reached(job))
+    return changed(job, at, f"goes on with what {leader.id} has done", *words)
+
+
+def _reached(job: Job) -> Phase | None:
+    """The phase that its units tell of."""
+    if job.track is None or UNIT_SOURCE not in job.units:
+        return None
+    if job.plan is not None and job.chunks_done == job.plan.chunks:
+        return Phase.FINALIZATION
+    return Phase.SEPARATION
+
+
+def _has_chunks(job: Job) -> bool:
+    return any(name.isdigit() for name in job.units)

@@ -1,0 +1,83 @@
+"""What a job asks for, as a key: jobs with the same key come to the same stems.  Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shared.contracts.audio import INSTRUMENTAL, VOCALS
+from shared.contracts.models import AUTO, AUTO_CANDIDATES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shared.contracts.job import Job
+    from shared.contracts.live import ModelOffer
+    from shared.contracts.request import Options, Source
+
+#: Bytes of a key: two of them never meet.
+_KEY_BYTES: Final = 16
+
+
+def source_key(source: Source) -> str:
+    """What is fetched and what is said of it: the address, or an upload's bytes and name.
+
+    The name shows in the stems' tags.  An upload whose bytes nobody has counted is like no other.
+    """
+    if source.url is not None:
+        return _hash("url", source.url)
+    if source.digest is not None:
+        return _hash("bytes", source.digest, source.name or "")
+    return _hash("upload", source.upload or "")
+
+
+def wish_key(source: Source, options: Options) -> str:
+    """What a job asks for; whether it takes what is there already is no part of it."""
+    asked = msgspec.structs.replace(options, reuse=True)
+    return _hash("wish", source_key(source), msgspec.json.encode(asked).decode())
+
+
+def wish_of(job: Job) -> str:
+    """The wish of ``job``."""
+    return wish_key(job.source, job.options)
+
+
+def still_right(job: Job, offers: Mapping[str, Sequence[ModelOffer]]) -> bool:
+    """Whether the model that made a completed job's stems is what would be taken now.
+
+    ``offers``: what each living separator says of a model, by name; where nobody says anything,
+    nothing speaks against it.
+    """
+    plan = job.plan
+    if plan is None or job.result is None:
+        return False
+    digests = {offer.digest for offer in offers.get(plan.model, ())}
+    if digests and "" not in digests and plan.digest not in digests:
+        return False
+    if job.options.model != AUTO or plan.model not in AUTO_CANDIDATES:
+        return True
+    better = AUTO_CANDIDATES[: AUTO_CANDIDATES.index(plan.model)]
+    return not any(
+        offer.ready and _makes(offer, job.options.stems)
+        for name in better
+        for offer in offers.get(name, ())
+    )
+
+
+def another_run(job_id: str, run: str) -> str:
+    """Where a job computes from now on that has left ``run`` to another, or may have to do so.
+
+    Each is used once: it is made of the one before.
+    """
+    return _hash("run", job_id, run)
+
+
+def _makes(offer: ModelOffer, stems: Sequence[str]) -> bool:
+    made = {*offer.sources, *((INSTRUMENTAL,) if VOCALS in offer.sources else ())}
+    return set(stems) <= made
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=_KEY_BYTES).hexdigest()
