@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -11,7 +12,7 @@ from tests.acceptance.api import Api, endings, separating
 from tests.acceptance.gate import gated
 from tests.support import media
 from tests.support.audio import song
-from tests.support.processes import ends_within
+from tests.support.processes import ends_within, freeze
 from tests.support.stack import running_stack
 
 if TYPE_CHECKING:
@@ -71,9 +72,11 @@ async def test_a_running_separation_stops_within_two_seconds_and_leaves_nothing(
 ) -> None:
     job = await api.submit(long_song)
     await api.until(job["id"], separating)
-    children = narrow_stack.children("separator")
+    # The worst case: an engine that hangs.  One that does not is left warm (see the engine's faults).
+    engine = narrow_stack.engine()
+    freeze(engine)
     assert (await api.order(job["id"], "cancel"))["status"] == "cancelled"
-    assert all(ends_within(child, PROMPT) for child in children)
+    assert await asyncio.to_thread(ends_within, engine, PROMPT)
     await api.finished(songs.path("song.mp3"))
     assert (await api.job(job["id"]))["status"] == "cancelled"
     assert not list((narrow_stack.data / "blobs" / "work" / job["id"]).glob("*/*"))
