@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 #: Bytes read or written at once when a blob is streamed: bounds memory, keeps calls few.
 PIECE_BYTES: Final = 1 << 20
+#: Parts of 5 MiB of a large file that a child stores at once: obstore's own twelve would be most of
+#: what a finalization holds in memory, and two keep one on its way while the next is read.
+PARTS_AT_ONCE: Final = 2
 #: What obstore calls a file in a local folder that is being written: the key's, and a number.
 _UNFINISHED: Final = re.compile(r"#\d+\Z")
 #: What a store raises for a key that is not there: obstore's own error, or (folders) Python's.
@@ -43,6 +46,10 @@ class BlobInfo(NamedTuple):
     modified: datetime
 
 
+#: How obstore passes on ENOSPC and EDQUOT: in words.
+_FULL: Final = ("No space left on device", "Disk quota exceeded")
+
+
 @contextmanager
 def _translated(key: str) -> Iterator[None]:
     try:
@@ -50,7 +57,7 @@ def _translated(key: str) -> Iterator[None]:
     except MISSING as exc:
         raise TerminalError(Code.BLOB_MISSING, key) from exc
     except BaseError as exc:
-        full = "No space left" in str(exc)
+        full = any(words in str(exc) for words in _FULL)
         code = Code.STORAGE_FULL if full else Code.STORAGE_UNAVAILABLE
         raise RetryableError(code, key) from exc
     except OSError as exc:
@@ -212,7 +219,7 @@ class BlockingBlobs:
     def put(self, key: str, data: bytes | bytearray | memoryview | Path) -> None:
         """Store bytes, or a file's bytes, under ``key``."""
         with _translated(key):
-            obstore.put(self._store, key, data)
+            obstore.put(self._store, key, data, max_concurrency=PARTS_AT_ONCE)
 
     def get_range(self, key: str, start: int, end: int) -> bytes:
         """Bytes ``start`` up to ``end``."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
 from shared import blobs as blobs_module
@@ -350,3 +351,19 @@ def test_a_key_is_made_of_names_that_lead_nowhere_else(
     for hostile in ("", "..", "a/b", "../x", "a.b", "a\x00", "x" * 65):
         with pytest.raises(ValueError, match="not a subject token"):
             key(hostile)
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("No space left on device (os error 28)", Code.STORAGE_FULL),
+        ("Disk quota exceeded (os error 122)", Code.STORAGE_FULL),
+        ("Input/output error (os error 5)", Code.STORAGE_UNAVAILABLE),
+    ],
+)
+def test_what_the_store_passes_on_of_the_system_in_words_has_its_code(
+    said: str, code: Code
+) -> None:
+    with pytest.raises(RetryableError) as caught, blobs_module._translated("work/j/1/chunk-0"):
+        raise BaseError(said)
+    assert caught.value.code is code
