@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from services.separator.config import SeparatorConfig
 from services.separator.layout import GPU_LANES, Machine, Seat, seats, this_machine
-from shared.settings import ServiceConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,9 +22,7 @@ TWO_GPUS = Machine(cores=9, gpus=2)
 def config(device: str = "", slots: int = 0, threads: int = 0) -> SeparatorConfig:
     """A configuration as the environment would say it."""
     names = tuple(device.split(",")) if device else ()
-    return SeparatorConfig(
-        **required(), device=names, separate_slots=slots, torch_threads=threads
-    )
+    return SeparatorConfig(**required(), device=names, separate_slots=slots, torch_threads=threads)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +48,11 @@ def config(device: str = "", slots: int = 0, threads: int = 0) -> SeparatorConfi
         # Devices that are named, whether the kernel shows them or not.
         (config("cuda:1"), TWO_GPUS, [Seat("cuda:1", 0, GPU_LANES, 9)]),
         (config("mps"), LAPTOP, [Seat("mps", 0, GPU_LANES, 8)]),
-        (config("cuda:0,cuda:1", slots=2), LAPTOP, [Seat("cuda:0", 0, 1, 4), Seat("cuda:1", 1, 1, 4)]),
+        (
+            config("cuda:0,cuda:1", slots=2),
+            LAPTOP,
+            [Seat("cuda:0", 0, 1, 4), Seat("cuda:1", 1, 1, 4)],
+        ),
         # A CPU beside a GPU is what the GPU's engine falls back to, and no engine of its own.
         (config("cuda:0,cpu"), TWO_GPUS, [Seat("cuda:0", 0, GPU_LANES, 9)]),
     ],

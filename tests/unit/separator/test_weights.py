@@ -87,7 +87,9 @@ def weights_of(
 
 
 def shelf_of(catalogue: Catalogue, weights: Weights) -> ModelShelf:
-    return ModelShelf(catalogue=catalogue, weights=weights, device=torch.device("cpu"), budget=1 << 30)
+    return ModelShelf(
+        catalogue=catalogue, weights=weights, device=torch.device("cpu"), budget=1 << 30
+    )
 
 
 def hub_files(tmp_path: Path) -> Files:
