@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import torch
@@ -21,6 +21,7 @@ from services.separator.messages import (
     ENGINE_VARIABLE,
     ChunkStored,
     DescribeModels,
+    EngineReport,
     EngineRequest,
     EngineSettings,
     ModelsDescribed,
@@ -47,9 +48,17 @@ from shared.separation.spans import header_of, pack_span
 from shared.separation.windows import chunk_advance
 
 if TYPE_CHECKING:
-    from shared.child_main import Reporter
+    import threading
 
-    Report = Reporter
+
+class Report(Protocol):
+    """Takes what a request has to say (``shared.child_main.Reporter``)."""
+
+    #: Set when nobody waits for the request any more; then a call raises.
+    called_off: threading.Event
+
+    def __call__(self, message: EngineReport, /) -> None:
+        """Say it."""
 
 
 class Engine:

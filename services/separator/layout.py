@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -47,7 +48,9 @@ def this_machine(environ: Mapping[str, str], devices: Path = Path("/dev")) -> Ma
     )
     gpus = len(names)
     if (visible := environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        gpus = min(gpus, len([one for one in visible.split(",") if one.strip() not in {"", "-1"}]))
+        # CUDA reads as far as the first that names none.
+        named = takewhile(lambda one: one.strip() not in {"", "-1"}, visible.split(","))
+        gpus = min(gpus, len(list(named)))
     return Machine(cores=_cores(), gpus=gpus)
 
 
@@ -57,8 +60,9 @@ def seats(config: SeparatorConfig, machine: Machine) -> tuple[Seat, ...]:
     A GPU has one engine with several lanes, so that windows of several chunks make a batch.  A
     CPU gains nothing from batches: there each slot is an engine with its share of the cores.
     """
-    named = tuple(name for name in config.device if name != CPU) or ("",) * machine.gpus
-    if not named or config.device == (CPU,):
+    # GPUs that nobody asked for are left alone; a CPU named beside them is what they fall back to.
+    named = tuple(name for name in config.device or ("",) * machine.gpus if name != CPU)
+    if not named:
         count = max(1, config.separate_slots)
         threads = config.torch_threads or max(1, machine.cores // count)
         device = config.device[0] if config.device else ""

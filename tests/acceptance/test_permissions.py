@@ -19,6 +19,7 @@ from services.cli import broker
 from services.cli.client import Client
 from services.cli.supervisor import Supervised
 from shared.contracts.job import Status
+from shared.contracts.request import Options
 from shared.telemetry import json_log
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ async def test_a_song_takes_the_whole_road_with_each_service_confined_to_its_sub
             while not await client.healthy():  # noqa: ASYNC110 - only asking tells
                 await asyncio.sleep(0.05)
             upload = await client.upload(ROOT / "docs" / "clip.mp3")
-            job_id = await client.submit({"upload": upload}, "dsp", [], "flac")
+            job_id = await client.submit({"upload": upload}, Options(model="dsp"))
             async for _ in client.events(job_id):
                 pass
         assert (await client.job(job_id)).status is Status.COMPLETED

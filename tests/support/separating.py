@@ -98,19 +98,10 @@ class Said:
         """Remember it."""
         self.reports.append(report)
 
-    def check(self) -> None:
-        """Raise if the request was called off."""
-        if self.called_off.is_set():
-            raise CalledOff
-
     def last(self, kind: type[R]) -> R:
         """The one report of a kind."""
         (only,) = (one for one in self.reports if isinstance(one, kind))
         return only
-
-
-class CalledOff(Exception):  # noqa: N818 - what happened, not what went wrong
-    """Nobody waits for the request any more."""
 
 
 class Separated(NamedTuple):

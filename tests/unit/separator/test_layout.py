@@ -22,7 +22,7 @@ TWO_GPUS = Machine(cores=9, gpus=2)
 def config(device: str = "", slots: int = 0, threads: int = 0) -> SeparatorConfig:
     """A configuration as the environment would say it."""
     names = tuple(device.split(",")) if device else ()
-    return SeparatorConfig(**required(), device=names, separate_slots=slots, torch_threads=threads)
+    return SeparatorConfig(device=names, separate_slots=slots, torch_threads=threads)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import weakref
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,7 +23,6 @@ from services.separator.catalogue import (
 from services.separator.engine import Engine
 from services.separator.messages import (
     DescribeModels,
-    EngineReport,
     EngineSettings,
     ModelsDescribed,
     PrepareTrack,
@@ -32,11 +32,12 @@ from services.separator.messages import (
 from services.separator.models import ModelShelf
 from services.separator.weights import Weights
 from shared.blobs import BlockingBlobs
-from shared.contracts.audio import Plan, Track
+from shared.contracts.audio import Pass, Plan, Precision, Track
 from shared.contracts.models import PUBLISHED, QUANTIZED
 from shared.contracts.request import Options
 from shared.errors import Code, RetryableError, StembusError, TerminalError
 from tests.support.models import save_bag, save_package, small_htdemucs
+from tests.support.separating import Said, runner
 
 CPU = torch.device("cpu")
 TRACK = Track(id="t", frames=100_000, mean=0.0, std=0.1)
@@ -46,9 +47,9 @@ def ignore(_: Progressed) -> None:
     """Nobody listens."""
 
 
-def shelf_of(catalogue: Catalogue, keep: int = 2) -> ModelShelf:
+def shelf_of(catalogue: Catalogue, budget: int = 1 << 30) -> ModelShelf:
     weights = Weights(catalogue=catalogue, allowed=False, clock=time.monotonic)
-    return ModelShelf(catalogue=catalogue, weights=weights, device=CPU, keep=keep)
+    return ModelShelf(catalogue=catalogue, weights=weights, device=CPU, budget=budget)
 
 
 def engine_of(catalogue: Catalogue, blobs: BlockingBlobs) -> Engine:
@@ -56,19 +57,19 @@ def engine_of(catalogue: Catalogue, blobs: BlockingBlobs) -> Engine:
     return Engine(
         catalogue=catalogue,
         weights=weights,
-        shelf=ModelShelf(catalogue=catalogue, weights=weights, device=CPU, keep=2),
+        shelf=ModelShelf(catalogue=catalogue, weights=weights, device=CPU, budget=1 << 30),
         blobs=blobs,
+        runner=runner(),
         device=CPU,
         settings=EngineSettings(blobs_url=""),
     )
 
 
 def prepared(engine: Engine, model: str, *stems: str) -> Plan:
-    reports: list[EngineReport] = []
+    said = Said()
     options = Options(model=model, stems=stems)
-    engine.handle(PrepareTrack(options=options, track=TRACK), reports.append)
-    (last,) = [one for one in reports if isinstance(one, TrackPrepared)]
-    return last.plan
+    engine.handle(PrepareTrack(options=options, track=TRACK), said)
+    return said.last(TrackPrepared).plan
 
 
 def test_our_list_of_published_models_is_demucss() -> None:
@@ -166,20 +167,50 @@ def test_the_shelf_keeps_the_last_used_models_and_notices_new_files(tmp_path: Pa
     for seed, name in enumerate("abc"):
         save_package(small_htdemucs(seed), folder, name)
     catalogue = Catalogue(models_dir=folder, hub_cache=tmp_path, torch_hub=tmp_path)
-    shelf = shelf_of(catalogue, keep=2)
+    one = shelf_of(catalogue).get("a", ignore).bytes
+    shelf = shelf_of(catalogue, budget=2 * one)
     first = shelf.get("a", ignore)
     second = shelf.get("b", ignore)
     assert shelf.get("a", ignore) is first
     shelf.get("c", ignore)
+    assert shelf.names == ("a", "c")
     assert shelf.get("a", ignore) is first
     assert shelf.get("b", ignore) is not second
     save_package(small_htdemucs(9), folder, "a")
     assert shelf.get("a", ignore).digest != first.digest
 
 
-def test_a_bag_of_unlike_windows_is_refused(catalogue: Catalogue) -> None:
-    with pytest.raises(TerminalError, match="window length"):
-        shelf_of(catalogue).get("uneven", ignore)
+def test_a_model_that_is_larger_than_the_budget_is_kept_alone_and_the_others_go(
+    catalogue: Catalogue,
+) -> None:
+    shelf = shelf_of(catalogue, budget=1)
+    gone = weakref.ref(shelf.get("tiny", ignore).members[0].module)
+    assert gone() is not None
+    kept = shelf.get("duo", ignore)
+    assert shelf.names == ("duo",)
+    assert shelf.get("duo", ignore) is kept
+    # Its memory is free, not only forgotten.
+    assert gone() is None
+
+
+def test_a_bag_may_have_members_with_unlike_windows(catalogue: Catalogue) -> None:
+    model = shelf_of(catalogue).get("uneven", ignore)
+    assert model.segments == (33075, 35280)
+    assert model.needed(("vocals",)) == (0, 1)
+
+
+def test_a_bag_runs_only_the_members_that_are_needed(catalogue: Catalogue) -> None:
+    model = shelf_of(catalogue).get("hot", ignore)
+    assert model.needed(("drums",)) == (0,)
+    assert model.needed(("vocals", "bass")) == (1,)
+    assert model.needed(("vocals", "drums")) == (0, 1)
+
+
+def test_a_digest_is_known_once_a_model_was_loaded(catalogue: Catalogue) -> None:
+    shelf = shelf_of(catalogue)
+    found = catalogue.find("tiny")
+    assert shelf.digest_of(found) == ""
+    assert shelf.get("tiny", ignore).digest == shelf.digest_of(found)
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 no", b"junk" * 100])
@@ -192,10 +223,9 @@ def test_a_broken_package_is_an_error_with_a_code_and_hides_no_other(
     with pytest.raises(TerminalError) as caught:
         shelf_of(catalogue).get("bad", ignore)
     assert caught.value.code == Code.MODEL_WEIGHTS_UNAVAILABLE
-    reports: list[EngineReport] = []
-    engine_of(catalogue, blobs).handle(DescribeModels(), reports.append)
-    (described,) = reports
-    assert isinstance(described, ModelsDescribed)
+    said = Said()
+    engine_of(catalogue, blobs).handle(DescribeModels(), said)
+    described = said.last(ModelsDescribed)
     offers = {one.name: one for one in described.models}
     assert "bad" not in offers
     assert offers["good"].sources == ("drums", "bass", "other", "vocals")
@@ -205,10 +235,12 @@ def test_a_broken_package_is_an_error_with_a_code_and_hides_no_other(
 
 def test_a_plan_says_how_the_track_is_cut(catalogue: Catalogue, blobs: BlockingBlobs) -> None:
     plan = prepared(engine_of(catalogue, blobs), "tiny", "instrumental", "bass")
-    assert (plan.model, plan.segment, plan.stride, plan.frames) == ("tiny", 33075, 24806, 100_000)
+    assert (plan.model, plan.frames) == ("tiny", 100_000)
+    assert plan.passes == (Pass(members=(0,), segment=33075, stride=24806),)
+    assert plan.chunk_frames == 4 * 24806
+    assert (plan.precision, plan.shifts) == (Precision.EXACT, 0)
     assert plan.computed == ("bass", "vocals")
     assert plan.stems == ("instrumental", "bass")
-    assert plan.windows_per_chunk == 8
 
 
 def test_auto_without_weights_and_network_is_dsp(
