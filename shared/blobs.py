@@ -259,11 +259,6 @@ def track_original_key(track: str, extension: str) -> str:
     return f"tracks/{token(track)}/original.{token(extension)}"
 
 
-def track_cover_key(track: str, extension: str) -> str:
-    """The cover picture of a track."""
-    return f"tracks/{token(track)}/cover.{token(extension)}"
-
-
 def track_record_key(track: str) -> str:
     """What is known of a track; written last, so where it is, the track is whole."""
     return f"tracks/{token(track)}/track.json"

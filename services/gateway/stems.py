@@ -12,7 +12,6 @@ from services.gateway import problems
 from services.gateway.core import byte_range
 from services.gateway.writing import write
 from shared.blobs import peaks_key, stem_key
-from shared.contracts.audio import AudioFormat
 from shared.contracts.problem import Problem
 from shared.errors import Code, TerminalError
 
@@ -21,12 +20,13 @@ if TYPE_CHECKING:
     from shared.blobs import BlobInfo, BlobStore
     from shared.contracts.snapshot import Snapshot
 
+#: By the file's extension.
 _TYPES: Final = {
-    AudioFormat.FLAC: "audio/flac",
-    AudioFormat.WAV: "audio/wav",
-    AudioFormat.MP3: "audio/mpeg",
-    AudioFormat.OPUS: "audio/ogg",
-    AudioFormat.M4A: "audio/mp4",
+    "flac": "audio/flac",
+    "wav": "audio/wav",
+    "mp3": "audio/mpeg",
+    "opus": "audio/ogg",
+    "m4a": "audio/mp4",
 }
 #: Stems never change: they lie under the hash of what made them.
 _CACHE: Final = "private, max-age=86400, immutable"
@@ -52,11 +52,12 @@ class Stems:
         job = self._jobs.snapshot(request.match_info["job_id"])
         name, extension = request.match_info["stem"], request.match_info["extension"]
         made = {stem.name for stem in job.stems}
-        if job.result is None or name not in made or extension != job.options.format:
+        if job.result is None or name not in made or extension != job.options.format.extension:
             raise TerminalError(Code.STEM_NOT_FOUND, f"{name}.{extension}"[:100])
-        headers = {"Content-Type": _TYPES[job.options.format]}
+        headers = {"Content-Type": _TYPES[extension]}
         if request.query.get("download"):
-            headers["Content-Disposition"] = _disposition(job, name)
+            file = f"{song_name(job)} ({name}).{extension}"
+            headers["Content-Disposition"] = disposition(file)
         return await self._send(request, stem_key(job.result, name, extension), headers)
 
     async def peaks(self, request: web.Request) -> web.StreamResponse:
@@ -106,11 +107,17 @@ def _tags(header: str) -> set[str]:
     return {tag.strip().removeprefix("W/") for tag in header.split(",")}
 
 
-def _disposition(job: Snapshot, stem: str) -> str:
-    """A file name made of what the song is called; from outside, so quoted with care."""
+def song_name(job: Snapshot) -> str:
+    """What a song is called, as far as it is known; from outside."""
     about = job.metadata
     song = " - ".join(part for part in (about and about.artist, about and about.title) if part)
-    name = f"{song or job.id} ({stem}).{job.options.format}"
-    name = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "_", name).strip(". ")[:200]
+    return song or job.id
+
+
+def disposition(name: str) -> str:
+    """The header that names a file to be saved; ``name`` is from outside, so quoted with care."""
+    stem, dot, extension = name.rpartition(".")
+    stem = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "_", stem).strip(". ")[:190]
+    name = f"{stem or '_'}{dot}{extension}"
     plain = name.encode("ascii", "replace").decode().replace("?", "_")
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from services.gateway.actor import Asker
 from services.gateway.admission import Admission
 from services.gateway.batches import Batches
+from services.gateway.bundle import Bundles
 from services.gateway.catalogue import Catalogue
 from services.gateway.feed import Feed
 from services.gateway.http import Server
@@ -116,6 +117,7 @@ async def assemble(
         silence_seconds=config.upload_silence_seconds,
     )
     stems = Stems(jobs=jobs, blobs=blobs, stall_seconds=config.stem_stall_seconds)
+    bundles = Bundles(jobs=jobs, blobs=blobs, stall_seconds=config.stem_stall_seconds)
     pieces = Pieces(
         jobs=jobs,
         records=records,
@@ -132,7 +134,7 @@ async def assemble(
     )
     telemetry.gauge("streams_open", "Live connections", lambda: events.open)
     telemetry.gauge("pieces_open", "Pieces that are being sent", lambda: pieces.open)
-    handlers = (jobs, batches, stats, uploads, stems, pieces, resources.health)
+    handlers = (jobs, batches, stats, uploads, stems, bundles, pieces, resources.health)
     server = Server(
         config=config,
         routes=[route for handler in handlers for route in handler.routes()],

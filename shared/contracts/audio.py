@@ -58,8 +58,6 @@ class Track(Struct, frozen=True, kw_only=True):
     original: str = ""
     #: Bytes of its blobs, as far as the one who stored them said.
     stored_bytes: int = 0
-    #: Extension of its cover picture in the blob store (``jpg``, ``png``); empty: it has none.
-    cover: str = ""
 
     @property
     def seconds(self) -> float:

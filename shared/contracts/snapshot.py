@@ -6,7 +6,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from shared.contracts.audio import SAMPLE_RATE, Metadata, StemFile
+from shared.contracts.audio import SAMPLE_RATE, Metadata, Precision, Remark, StemFile
 from shared.contracts.job import Job, Moment, Phase, Status
 from shared.contracts.problem import Problem
 from shared.contracts.request import Options, Priority, Source
@@ -19,6 +19,8 @@ class Separation(Struct, frozen=True, kw_only=True):
     stems: tuple[str, ...]
     chunks: int
     chunks_done: int
+    precision: Precision = Precision.EXACT
+    shifts: int = 0
     #: Pieces that can be heard while the rest is being made: the first ones, without a gap.
     pieces_ready: int = 0
     #: Length of each piece but the last, which goes up to the end of the song.
@@ -64,6 +66,12 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     separation: Separation | None
     #: The finished stems, in the order they are shown; empty until the job has completed.
     stems: tuple[StemFile, ...]
+    #: Integrated loudness of the original in LUFS; of each stem it is beside its name.
+    loudness: float | None = None
+    #: The gain that was applied to every stem alike, so that none clips; 1.0 nearly always.
+    gain: float = 1.0
+    #: What a listener should know about the stems.
+    remarks: tuple[Remark, ...] = ()
     #: Content address of the finished stems: the same song and options give the same one.
     result: str | None
     error: Problem | None
@@ -81,6 +89,8 @@ def snapshot(job: Job) -> Snapshot:
             chunks=job.plan.chunks,
             # One that shares the result of another has computed none itself.
             chunks_done=job.plan.chunks if job.result else job.chunks_done,
+            precision=job.plan.precision,
+            shifts=job.plan.shifts,
             pieces_ready=job.pieces_ready,
             piece_seconds=job.plan.chunk_frames / SAMPLE_RATE,
         )
@@ -113,6 +123,9 @@ def snapshot(job: Job) -> Snapshot:
         original=job.track.original if job.track else None,
         separation=separation,
         stems=job.result.stems if job.result else (),
+        loudness=job.result.loudness if job.result else None,
+        gain=job.result.gain if job.result else 1.0,
+        remarks=job.result.remarks if job.result else (),
         result=job.result.id if job.result else None,
         error=job.error,
         timeline=job.timeline,

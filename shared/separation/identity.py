@@ -28,7 +28,6 @@ def result_id(track: Track, plan: Plan, audio_format: AudioFormat, metadata: Met
         plan.precision.value,
         ",".join(plan.stems),
         audio_format.value,
-        track.cover,
         # As literals: a title may say anything, "None" and line breaks too.
         repr(metadata.title),
         repr(metadata.artist),

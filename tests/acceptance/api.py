@@ -119,7 +119,8 @@ class Api:
 
     async def stem(self, job: Json, name: str) -> bytes:
         """A finished stem's bytes."""
-        path = f"/v1/jobs/{job['id']}/stems/{name}.{job['options']['format']}"
+        extension = AudioFormat(job["options"]["format"]).extension
+        path = f"/v1/jobs/{job['id']}/stems/{name}.{extension}"
         answer = await self.ask("GET", path)
         assert answer.status == 200, answer.body
         return answer.body

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from io import BytesIO
 from typing import TYPE_CHECKING
+from zipfile import ZipFile
 
 import aiohttp
 import pytest
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
 
     from tests.acceptance.api import Answer, Api
     from tests.acceptance.conftest import Songs
+    from tests.support.stack import RunningStack
 
 
 class Stem:
@@ -102,3 +106,49 @@ async def test_a_form_with_a_file_is_an_upload(api: Api, songs: Songs) -> None:
     assert answer.status == 201
     assert answer.json["filename"] == "My song.mp3"
     assert answer.json["bytes"] == songs.path("song.mp3").stat().st_size
+
+
+async def test_everything_comes_in_one_zip(api: Api, songs: Songs) -> None:
+    job = await api.finished(songs.path("song.mp3"), format="wav16")
+    path = f"/v1/jobs/{job['id']}/stems.zip"
+    answer = await api.ask("GET", path)
+    assert answer.headers["Content-Type"] == "application/zip"
+    assert ".zip" in answer.headers["Content-Disposition"]
+    with ZipFile(BytesIO(answer.body)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["vocals.wav", "instrumental.wav", "info.json"]
+        for one in job["stems"]:
+            assert archive.read(f"{one['name']}.wav") == await api.stem(job, one["name"])
+        info = json.loads(archive.read("info.json"))
+    assert (info["model"], info["precision"], info["shifts"]) == ("dsp", "exact", 0)
+    assert [one["loudness"] for one in info["stems"]] == [one["loudness"] for one in job["stems"]]
+    assert info["loudness"] == job["loudness"]
+    head = await api.ask("HEAD", path)
+    assert (head.status, head.body) == (200, b"")
+
+
+async def test_a_zip_that_breaks_off_does_not_look_whole(
+    api: Api, songs: Songs, stack: RunningStack
+) -> None:
+    job = await api.finished(songs.path("song.mp3"), format="wav")
+    folder = stack.data / "blobs" / "results" / job["result"]
+    (folder / "instrumental.wav").write_bytes(b"cut off")
+    path = f"/v1/jobs/{job['id']}/stems.zip"
+    whole = await api.ask("GET", path)
+    with ZipFile(BytesIO(whole.body)) as archive:  # what is there is sent as it is
+        assert archive.read("instrumental.wav") == b"cut off"
+    (folder / "instrumental.wav").unlink()
+    assert (await api.problem("GET", path))["code"] == "blob.missing"
+
+
+@pytest.mark.parametrize("state", ["unknown", "unfinished"])
+async def test_there_is_no_zip_of_what_is_not_done(api: Api, songs: Songs, state: str) -> None:
+    if state == "unknown":
+        problem = await api.problem("GET", "/v1/jobs/nobody/stems.zip")
+        assert problem["code"] == "job.not_found"
+        return
+    order = {"source": {"url": songs.url("song.mp3")}, "run_at": "2099-01-01T00:00:00Z"}
+    job = (await api.ask("POST", "/v1/jobs", json=order)).json
+    problem = await api.problem("GET", f"/v1/jobs/{job['id']}/stems.zip")
+    assert problem["code"] == "stem.not_found"
+    await api.order(job["id"], "cancel")

@@ -10,7 +10,16 @@ from rich.text import Text
 
 from services.cli.plain import cell
 from services.cli.show.problems import problem_text
-from services.cli.show.words import COLOURS, left, percent, place, plain_table, song, standing
+from services.cli.show.words import (
+    COLOURS,
+    REMARKS,
+    left,
+    percent,
+    place,
+    plain_table,
+    song,
+    standing,
+)
 from services.cli.times import duration, local, until
 from shared.contracts.job import Status
 
@@ -18,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
+    from shared.contracts.audio import StemFile
     from shared.contracts.snapshot import Snapshot
 
 
@@ -76,7 +86,11 @@ def _facts(job: Snapshot) -> Iterator[tuple[str, str]]:
     yield "chunks", f"{parts.chunks_done} of {parts.chunks}" if parts else ""
     yield "stems", ", ".join(parts.stems if parts else job.options.stems) or "all"
     yield "format", job.options.format.value
-    yield "files", ", ".join(f"{stem.name} {stem.bytes / 1e6:.1f} MB" for stem in job.stems)
+    yield "precision", parts.precision.value if parts else ""
+    yield "shifts", str(parts.shifts) if parts and parts.shifts else ""
+    yield "loudness", f"{job.loudness:.1f} LUFS" if job.loudness is not None else ""
+    yield "files", ", ".join(_file(stem) for stem in job.stems)
+    yield "note", " ".join(REMARKS[remark] for remark in job.remarks)
     yield "owner", job.owner
     yield "priority", job.priority.value
     yield "batch", job.batch or ""
@@ -87,6 +101,11 @@ def _facts(job: Snapshot) -> Iterator[tuple[str, str]]:
     yield "follows", job.follows or ""
     yield "started", _at(job.started_at)
     yield "ended", _at(job.finished_at)
+
+
+def _file(stem: StemFile) -> str:
+    loudness = f" at {stem.loudness:.1f} LUFS" if stem.loudness is not None else ""
+    return f"{stem.name} {stem.bytes / 1e6:.1f} MB{loudness}"
 
 
 def _model(job: Snapshot) -> str:

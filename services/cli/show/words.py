@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from rich.table import Table
 
 from services.cli.times import duration, until
+from shared.contracts.audio import Remark
 from shared.contracts.job import Status
 from shared.contracts.snapshot import Snapshot
 
@@ -20,6 +21,11 @@ COLOURS: Final = {
     Status.FAILED: "red",
     Status.CANCELLED: "yellow",
     Status.PROCESSING: "cyan",
+}
+#: What a remark means for whoever listens.
+REMARKS: Final = {
+    Remark.DSP_MONO: "The song is mono: there is no middle to find the voice in.",
+    Remark.DSP_NARROW: "Nearly all of the song is in the middle, where the voice is.",
 }
 
 

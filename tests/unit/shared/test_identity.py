@@ -52,8 +52,6 @@ def tagged(title: str | None = None, artist: str | None = None) -> Asked:
 DIFFERENT = {
     "the plain one": ASKED,
     "another track": ASKED._replace(track=replace(ASKED.track, id="u")),
-    "a cover": ASKED._replace(track=replace(ASKED.track, cover="jpg")),
-    "another kind of cover": ASKED._replace(track=replace(ASKED.track, cover="png")),
     "other weights": planned(digest="e"),
     "half the bits": planned(precision=Precision.FAST),
     "fewer stems": planned(stems=("drums", "bass")),

@@ -5,7 +5,7 @@
  * @typedef {"scheduled"|"pending"|"processing"|"completed"|"failed"|"cancelled"} Status
  * @typedef {"download"|"separation"|"finalization"} Phase
  * @typedef {"fetching"|"decoding"|"storing"|"fetching_weights"|"loading_model"|"separating"|"encoding"} Activity
- * @typedef {"flac"|"wav"|"mp3"|"opus"|"m4a"} Format
+ * @typedef {"flac"|"wav"|"wav16"|"wav32f"|"mp3"|"opus"|"m4a"} Format
  * @typedef {"high"|"normal"|"low"} Priority
  *
  * @typedef {{url?: string|null, upload?: string|null}} Source
@@ -14,8 +14,9 @@
  * @typedef {{title?: string|null, artist?: string|null, duration?: number|null,
  *   thumbnail?: string|null, page?: string|null, extractor?: string|null}} Metadata
  * @typedef {{model: string, stems: string[], chunks: number, chunks_done: number,
- *   pieces_ready: number, piece_seconds: number}} Separation
- * @typedef {{name: string, bytes: number, peak: number}} StemFile
+ *   pieces_ready: number, piece_seconds: number, precision: "exact"|"fast", shifts: number}} Separation
+ * @typedef {{name: string, bytes: number, peak: number, loudness: number|null}} StemFile
+ * @typedef {"dsp.mono"|"dsp.narrow"} Remark
  * @typedef {{at: string, status: Status, phase?: Phase|null, note?: string}} Moment
  * @typedef {{code: string, title: string, detail?: string, hint?: string,
  *   retryable?: boolean, retry_after?: number|null}} Problem
@@ -29,6 +30,7 @@
  *   queued_at: string|null, held: boolean, started_at: string|null, finished_at: string|null,
  *   metadata: Metadata|null, seconds: number|null,
  *   original: string|null, separation: Separation|null, stems: StemFile[],
+ *   loudness: number|null, gain: number, remarks: Remark[],
  *   error: Problem|null, timeline: Moment[]}} Snapshot
  *
  * @typedef {{entry: string, problem: Problem}} Skipped

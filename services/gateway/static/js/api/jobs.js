@@ -60,8 +60,18 @@ export function piece(id, n, stem, signal) {
 
 /** Where a stem's bytes are. @param {Snapshot} job @param {string} stem @param {boolean} [download] */
 export function stemUrl(job, stem, download = false) {
-  const file = `${encode(stem)}.${encode(job.options.format)}`;
+  const file = `${encode(stem)}.${extensionOf(job.options.format)}`;
   return `/v1/jobs/${encode(job.id)}/stems/${file}${download ? "?download=1" : ""}`;
+}
+
+/** Where all of a finished song is, in one file. @param {Snapshot} job */
+export function bundleUrl(job) {
+  return `/v1/jobs/${encode(job.id)}/stems.zip`;
+}
+
+/** As AudioFormat.extension says it. @param {import("../types.js").Format} format */
+function extensionOf(format) {
+  return format.startsWith("wav") ? "wav" : format;
 }
 
 /** @param {{status: number, body: any}} answer @returns {Snapshot|null} */

@@ -13,7 +13,9 @@ const INSTRUMENTAL = "instrumental";
 /** @type {[import("../types.js").Format, string, string][]} */
 const FORMATS = [
   ["flac", "FLAC", "Lossless, about half the size of WAV"],
-  ["wav", "WAV", "Lossless and large, for any editor"],
+  ["wav", "WAV", "Lossless and large, 24 bits, for any editor"],
+  ["wav16", "WAV 16 bit", "As on a CD, for old devices"],
+  ["wav32f", "WAV float", "Largest, exactly as computed, can't clip"],
   ["mp3", "MP3", "Small, plays everywhere"],
   ["opus", "Opus", "Smallest for its quality"],
   ["m4a", "M4A", "AAC, for Apple's players"],

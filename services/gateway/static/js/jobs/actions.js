@@ -1,6 +1,7 @@
 // @ts-check
 /** What can be done with a job: a row of buttons that follows its state. */
 
+import { bundleUrl } from "../api/jobs.js";
 import { Confirmation, deedButton } from "../button.js";
 import { freshId, h } from "../dom.js";
 import { icon } from "../icons.js";
@@ -8,7 +9,7 @@ import { isSoon } from "../player/playable.js";
 
 /** @typedef {import("../types.js").Snapshot} Snapshot */
 /** @typedef {import("../types.js").Priority} Priority */
-/** @typedef {"player"|"front"|"hold"|"release"|"priority"|"retry"|"cancel"|"delete"|"confirm"} Name */
+/** @typedef {"player"|"front"|"hold"|"release"|"priority"|"retry"|"cancel"|"delete"|"confirm"|"bundle"} Name */
 /**
  * @typedef {object} JobDeeds
  * @property {(id: string, verb: import("../api/jobs.js").Verb) => Promise<void>} command
@@ -86,6 +87,7 @@ export class Actions {
     const say = (/** @type {import("../api/jobs.js").Verb} */ verb) => () => this.#on.command(this.#id, verb);
     switch (name) {
       case "player": return this.#makePlayer();
+      case "bundle": return this.#makeBundle();
       case "front": return deedButton({ testid: "front", picture: icon("front"), words: "To the front", about, deed: say("front") });
       case "hold": return deedButton({ testid: "hold", picture: icon("pause"), words: "Hold", about, deed: say("hold") });
       case "release": return deedButton({ testid: "release", picture: icon("play"), words: "Release", about, kind: "primary", deed: say("release") });
@@ -95,6 +97,17 @@ export class Actions {
       case "delete": return deedButton({ testid: "delete", picture: icon("bin"), words: "Delete", about, kind: "icon-only", deed: () => this.#ask(true) });
       case "confirm": return this.#makeConfirmation().element;
     }
+  }
+
+  #makeBundle() {
+    const words = h("span", { id: freshId("bundle") }, "Download all");
+    return h("a", {
+      class: "button",
+      href: this.#job ? bundleUrl(this.#job) : "",
+      download: "",
+      "data-testid": "bundle",
+      "aria-labelledby": `${words.id} ${this.#about}`,
+    }, icon("download"), words);
   }
 
   #makePlayer() {
@@ -147,7 +160,7 @@ function possible(job) {
     case "pending": return [held ? "release" : "hold", "front", "priority", "cancel"];
     case "scheduled": return [held ? "release" : "hold", "priority", "cancel"];
     case "processing": return isSoon(job) ? ["player", "cancel"] : ["cancel"];
-    case "completed": return stems.length ? ["player", "delete"] : ["delete"];
+    case "completed": return stems.length ? ["player", "bundle", "delete"] : ["delete"];
     default: return ["retry", "delete"];
   }
 }

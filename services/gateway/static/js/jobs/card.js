@@ -129,8 +129,24 @@ function byline(job, now) {
   ].filter(Boolean).join(" · ");
 }
 
+/** What a remark means for whoever listens. @type {Record<import("../types.js").Remark, string>} */
+const REMARKS = {
+  "dsp.mono": "This song is mono, so there is no middle to find the voice in: expect much of the band in the vocals.",
+  "dsp.narrow": "Nearly all of this song is in the middle, where the voice is: expect some of the band in the vocals.",
+};
+
 /** @param {Snapshot} job */
 function facts(job) {
   const model = job.separation?.model ?? (job.options.model === "auto" ? null : job.options.model);
-  return [model ? `Model ${model}` : null, job.original, job.options.format.toUpperCase()].filter(Boolean).join(" · ");
+  const shifts = job.separation?.shifts ?? 0;
+  return [
+    model ? `Model ${model}` : null,
+    job.separation?.precision === "fast" ? "computed fast" : null,
+    shifts ? `${shifts} shift${shifts > 1 ? "s" : ""}` : null,
+    job.original,
+    job.options.format.toUpperCase(),
+    job.loudness === null ? null : `${job.loudness.toFixed(1)} LUFS`,
+    job.gain < 1 ? `turned down by ${(-20 * Math.log10(job.gain)).toFixed(1)} dB` : null,
+    ...job.remarks.map((remark) => REMARKS[remark]),
+  ].filter(Boolean).join(" · ");
 }
