@@ -1,6 +1,7 @@
 # make demo   separate a short clip (or SONG=<path or URL>) into OUT and stop
 # make test   every test and every check
 # make chaos  hurt everything for two minutes (SEED=…: as it was before)
+# make bench-separation   measure separation beside demucs and audio-separator
 # make bench  measure the control plane (BENCH=submit,growth: only these, and nothing is written)
 .DELETE_ON_ERROR:
 
@@ -12,10 +13,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
 RIVALS := $(VENV)/.rivals
+SEPARATORS := .rivals-separation/.installed
 BENCH ?=
 SEED ?=
 
-.PHONY: demo up test check unit acceptance chaos bench format clean
+.PHONY: demo up test check unit acceptance chaos bench bench-separation format clean
 
 demo: $(READY)
 	$(BIN)/stembus separate "$(SONG)" --out "$(OUT)" --data "$(CURDIR)/data"
@@ -49,6 +51,10 @@ chaos: $(TOOLS)
 bench: $(TOOLS) $(RIVALS)
 	$(BIN)/python -m tests.benchmarks $(or $(BENCH),--out docs/benchmarks)
 
+# Some twenty minutes, likewise: separation beside demucs and audio-separator.
+bench-separation: $(TOOLS) $(SEPARATORS)
+	$(BIN)/python -m tests.benchmarks.separation --rivals .rivals-separation --out docs/benchmarks
+
 format: $(TOOLS)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -69,5 +75,11 @@ $(RIVALS): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	touch $@
 
+# audio-separator wants other versions than we do: it gets an environment of its own.
+$(SEPARATORS): tests/benchmarks/separation/rivals.txt
+	test -x .rivals-separation/bin/python || $(PYTHON) -m venv .rivals-separation
+	.rivals-separation/bin/python -m pip install --quiet --disable-pip-version-check -r tests/benchmarks/separation/rivals.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) data stems
+	rm -rf $(VENV) .rivals-separation data stems

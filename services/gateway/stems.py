@@ -28,6 +28,8 @@ _TYPES: Final = {
     "opus": "audio/ogg",
     "m4a": "audio/mp4",
 }
+#: Longest name of a song in a file's name; what follows it must not be cut off.
+SONG_CHARACTERS: Final = 150
 #: Stems never change: they lie under the hash of what made them.
 _CACHE: Final = "private, max-age=86400, immutable"
 
@@ -108,16 +110,16 @@ def _tags(header: str) -> set[str]:
 
 
 def song_name(job: Snapshot) -> str:
-    """What a song is called, as far as it is known; from outside."""
+    """What a song is called, as far as it is known: printable, so that a file can be named so."""
     about = job.metadata
     song = " - ".join(part for part in (about and about.artist, about and about.title) if part)
-    return song or job.id
+    return "".join(sign for sign in song if sign.isprintable())[:SONG_CHARACTERS] or job.id
 
 
 def disposition(name: str) -> str:
     """The header that names a file to be saved; ``name`` is from outside, so quoted with care."""
     stem, dot, extension = name.rpartition(".")
-    stem = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "_", stem).strip(". ")[:190]
+    stem = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "_", stem).strip(". ")
     name = f"{stem or '_'}{dot}{extension}"
     plain = name.encode("ascii", "replace").decode().replace("?", "_")
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

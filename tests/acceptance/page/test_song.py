@@ -46,7 +46,9 @@ async def test_a_chosen_file_moves_forward_live_until_it_is_ready(
     assert shares[-1] == 100
     assert len({share for share in shares if 0 < share < 100}) >= 3
     phases = list(dict.fromkeys(phase for status, phase, _ in moves if status == "processing"))
-    assert phases == ["download", "separation", "finalization"]
+    # So short a song may be decoded before the page has drawn it.
+    assert phases[-2:] == ["separation", "finalization"]
+    assert phases[:-2] in ([], ["download"])
     await expect(card.locator(".facts")).to_contain_text("Model dsp")
     await expect(card.locator(".byline")).to_contain_text("The Testers · 0:08")
 

@@ -1,0 +1,1 @@
+"""Separation, measured: Stembus beside what a user would pick instead, on one machine."""
