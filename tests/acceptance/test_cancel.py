@@ -72,7 +72,7 @@ async def test_a_running_separation_stops_within_two_seconds_and_leaves_nothing(
 ) -> None:
     job = await api.submit(long_song)
     await api.until(job["id"], separating)
-    # The worst case: an engine that hangs.  One that does not is left warm (see the engine's faults).
+    # The worst case: an engine that hangs.  One that does not is left warm.
     engine = narrow_stack.engine()
     freeze(engine)
     assert (await api.order(job["id"], "cancel"))["status"] == "cancelled"

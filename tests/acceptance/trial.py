@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 #: Chunks that take the small model half a second each, so that there is a middle to strike at.
 SETTINGS: Final = {"STEMBUS_WINDOWS_PER_CHUNK": "16"}
-OPTIONS: Final = {"model": "tiny", "stems": ["vocals", "drums"]}
+MODEL: Final = "tiny"
+OPTIONS: Final = {"model": MODEL, "stems": ["vocals", "drums"]}
 #: Five of them.
 SECONDS: Final = 45.0
 #: One step of 24 bits.
@@ -59,7 +60,7 @@ class Trial:
 
     async def undisturbed(self) -> Stems:
         """What it is when nothing happens; nothing is kept that the next one could take."""
-        await self.api.offered(OPTIONS["model"])
+        await self.api.offered(MODEL)
         job = await self.api.ended(await self.submit())
         assert job["status"] == "completed", job["error"]
         stems = await self.stems(job)
