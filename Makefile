@@ -79,6 +79,7 @@ $(RIVALS): $(READY)
 $(SEPARATORS): tests/benchmarks/separation/rivals.txt
 	test -x .rivals-separation/bin/python || $(PYTHON) -m venv .rivals-separation
 	.rivals-separation/bin/python -m pip install --quiet --disable-pip-version-check -r tests/benchmarks/separation/rivals.txt
+	ln -sf "$$(.rivals-separation/bin/python -c 'import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())')" .rivals-separation/bin/ffmpeg
 	touch $@
 
 clean:

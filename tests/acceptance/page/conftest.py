@@ -48,7 +48,7 @@ PLACES: Final = 2
 class MakeSong(Protocol):
     """Makes files of songs."""
 
-    def __call__(self, title: str, seed: int = 0) -> Path:
+    def __call__(self, title: str, seed: int = 0, seconds: float = SECONDS) -> Path:
         """An MP3 with this title; another seed is another song, which takes its time again."""
 
 
@@ -124,11 +124,12 @@ def make_song(tmp_path_factory: pytest.TempPathFactory) -> MakeSong:
     """Songs that are the same each time."""
     folder = tmp_path_factory.mktemp("songs")
 
-    mix = cache(lambda seed: audio.song(SECONDS, seed=seed).mix.T)
+    mix = cache(lambda seed, seconds: audio.song(seconds, seed=seed).mix.T)
 
-    def make(title: str, seed: int = 0) -> Path:
+    def make(title: str, seed: int = 0, seconds: float = SECONDS) -> Path:
         path = folder / f"song-{seed}.mp3"
-        return media.write_audio(path, mix(seed), tags={"title": title, "artist": "The Testers"})
+        tags = {"title": title, "artist": "The Testers"}
+        return media.write_audio(path, mix(seed, seconds), tags=tags)
 
     return make
 

@@ -34,7 +34,10 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
-            held = list(_held())
+            try:
+                held = list(_held())
+            except OSError:  # one has ended while its children were asked for
+                continue
             self.pss = max(self.pss, sum(pss for pss, _ in held))
             self.rss = max(self.rss, sum(rss for _, rss in held))
 
