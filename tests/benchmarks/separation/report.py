@@ -139,9 +139,10 @@ def markdown(page: Page) -> str:
                 " memory: for demucs and audio-separator their Python API, for Stembus a submission"
                 " over HTTP until the job has completed. Two workers have two songs and share the"
                 " cores out. Memory is the peak of all processes together. The last column is how"
-                " often Stembus (or whoever stands in the line) does it while demucs does it once. The"
-                " peak has the start in it, and of Stembus the whole stack; audio-separator reads its"
-                " model anew for each song; where several seconds are in the JSON, this is their median."
+                " often Stembus (or whoever stands in the line) does it while demucs does it once."
+                " The peak has the start in it, and of Stembus the whole stack; audio-separator"
+                " reads its model anew for each song; where there are several measurements in the"
+                " JSON, this is their median."
             ),
             "",
             *rows,
