@@ -51,7 +51,7 @@ async def test_a_chosen_file_moves_forward_live_until_it_is_ready(
     assert phases[-2:] == ["separation", "finalization"]
     assert phases[:-2] in ([], ["download"])
     await expect(card.locator(".facts")).to_contain_text("Model dsp")
-    await expect(card.locator(".byline")).to_contain_text("The Testers · 0:08")
+    await expect(card.locator(".byline")).to_contain_text("The Testers · 1:00")
 
 
 async def test_a_finished_song_plays_and_its_faders_are_heard(
