@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     Samples = NDArray[np.float32]
 
-#: Outputs for silence that are kept: one for each song that is being worked on, about 11 MB each.
+#: Outputs for silence that are kept, the last used ones: one for each song that is being worked
+#: on, about 11 MB each.
 SILENCES: Final = 4
 #: How often a chunk that waits looks whether it is still wanted.
 LOOK_SECONDS: Final = 0.2
@@ -162,14 +163,18 @@ class Runner:
         head = tickets[0]
         if self._is_known_silence(head):
             return
-        kind = head.waiting[0]
+        # Looked at once: tickets are called off at any moment, also while a size is measured.
+        waiting = [one.waiting for one in tickets]
+        if not waiting[0]:
+            return
+        kind = waiting[0][0]
         member = head.model.members[kind.member]
         if not placed(member.module, head.device):
             self._leave(head, member)
         size = self._size(head, kind)
         chosen = [
             (tickets[share.queue], run)
-            for share in choose([one.waiting for one in tickets], size.size)
+            for share in choose(waiting, size.size)
             for run in tickets[share.queue].next(share.windows)
         ]
         inputs = np.stack([run.given for _, run in chosen])
@@ -247,6 +252,7 @@ class Runner:
         (run,) = ticket.next(1)
         if run.silence is None or (known := self._silences.get((run.kind, run.silence))) is None:
             return False
+        self._silences.move_to_end((run.kind, run.silence))
         ticket.deliver(Outcome(run, known))
         return True
 
