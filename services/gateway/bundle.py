@@ -68,10 +68,10 @@ class Bundles:
             "Content-Disposition": disposition(f"{song_name(job)}.zip"),
             "Cache-Control": "no-store",
         }
+        sizes = [await self._size(_key(job, stem)) for stem in job.stems]
         if request.method == "HEAD":
             return web.Response(headers=headers)
         response = web.StreamResponse(headers=headers)
-        sizes = [await self._size(_key(job, stem)) for stem in job.stems]
         await response.prepare(request)
         async for piece in self._pieces(job, sizes):
             await write(request, response, piece, self._stall_seconds)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec.structs import replace
 
-from services.separator.children import answer
+from services.separator.children import answer, unheard
 from services.separator.messages import (
     ENCODE_ANSWER,
     ChunksLost,
@@ -48,19 +48,14 @@ if TYPE_CHECKING:
     from services.separator.children import Engine, Engines, Helper
     from shared.actor.worker import Report
     from shared.blobs import BlobInfo
-    from shared.contracts.live import Activity, ModelOffer
+    from shared.contracts.live import ModelOffer
 
     Log = Callable[[str], None]
 
 #: Weight of the newest measurement in a model's speed.
 _NEWEST: Final = 0.3
-
 #: Deaths of an engine that a chunk survives: after them its failure is told.
 ENGINE_DEATHS: Final = 1
-
-
-def _unheard(activity: Activity, fraction: float | None = None, note: str = "") -> None:
-    """A report that nobody waits for."""
 
 
 class Blobs(Protocol):
@@ -179,7 +174,7 @@ class Separator:
         """Learn from an engine which models there are; starts one if none runs."""
         async with self._engines.lend() as engine:
             described = await engine.answer(
-                DescribeModels(), ModelsDescribed, _unheard, self._silence
+                DescribeModels(), ModelsDescribed, unheard, self._silence
             )
         self._offers, self._device = described.models, described.device
 

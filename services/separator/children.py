@@ -132,7 +132,7 @@ class Engines:
             helper = await self._living(place)
             if place.models:
                 request = WarmUp(models=tuple(place.models))
-                await answer(helper, request, WarmedUp, _unheard, WARM_SECONDS)
+                await answer(helper, request, WarmedUp, unheard, WARM_SECONDS)
         except StembusError as exc:
             self._log(f"an engine could not be warmed: {exc}")
 
@@ -175,7 +175,7 @@ class Engine:
         del self._models[:-MODELS_REMEMBERED]
 
 
-def _unheard(activity: Activity, fraction: float | None = None, note: str = "") -> None:
+def unheard(activity: Activity, fraction: float | None = None, note: str = "") -> None:
     """A report that nobody waits for."""
 
 

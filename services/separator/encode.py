@@ -56,7 +56,7 @@ _CEILING: Final = 10 ** (-1 / 20)
 
 
 class _Signal:
-    """Everything that is measured of one signal."""
+    """Everything that is measured of one stem."""
 
     def __init__(self, frames: int) -> None:
         self.wave = PeakMeter(frames)
@@ -131,10 +131,11 @@ class StemWriter:
     def _result(self, request: EncodeStems, gathering: Gathering, progress: _Progress) -> Result:
         """Nothing is stored before everything has been read and verified."""
         plan = request.plan
-        mix, width = _Signal(plan.frames), Width()
+        wave, loudness, width = PeakMeter(plan.frames), Loudness(), Width()
 
         def hear(block: Block) -> None:
-            mix.add(block.start, block.mix)
+            wave.add(block.start, block.mix)
+            loudness.add(block.mix)
             width.add(block.mix)
 
         gain = 1.0
@@ -158,7 +159,7 @@ class StemWriter:
                 )
             )
             progress.stored(index / len(stems))
-        waves = {MIX: mix.wave, **{stem: signal.wave for stem, signal in stems.items()}}
+        waves = {MIX: wave, **{stem: signal.wave for stem, signal in stems.items()}}
         self._blobs.put(peaks_key(name), encode(waveforms(waves, plan.frames)))
         return Result(
             id=name,
@@ -169,7 +170,7 @@ class StemWriter:
             stems=tuple(files),
             gain=gain,
             precision=plan.precision,
-            loudness=mix.loudness.integrated(),
+            loudness=loudness.integrated(),
             remarks=width.remarks(plan.model),
         )
 

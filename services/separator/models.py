@@ -99,7 +99,8 @@ class ModelShelf:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the models that are in memory, the last used one last."""
-        return tuple(found.name for found in self._loaded)
+        with self._lock:
+            return tuple(found.name for found in self._loaded)
 
     def get(self, name: str, report: Report) -> LoadedModel:
         """A model by its listed name, fetched and loaded if need be."""

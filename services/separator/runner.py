@@ -242,7 +242,8 @@ class Runner:
             batch = np.repeat(given[None], windows, axis=0)
             return self._computed(member, batch, kind, ticket.device) is not None
 
-        found = measured(run, self._clock)
+        with _at_work({ticket}):
+            found = measured(run, self._clock)
         print(f"{ticket.model.name} on {ticket.device}: {found} windows at once", flush=True)  # noqa: T201 - likewise
         self._book.put(model, found)
         return found

@@ -139,6 +139,7 @@ async def test_a_zip_that_breaks_off_does_not_look_whole(
         assert archive.read("instrumental.wav") == b"cut off"
     (folder / "instrumental.wav").unlink()
     assert (await api.problem("GET", path))["code"] == "blob.missing"
+    assert (await api.ask("HEAD", path)).status == (await api.ask("GET", path)).status
 
 
 @pytest.mark.parametrize("state", ["unknown", "unfinished"])
