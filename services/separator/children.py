@@ -46,6 +46,16 @@ ENCODE_MODULE: Final = "services.separator.encode"
 MODELS_REMEMBERED: Final = 2
 #: Seconds that loading them may take.
 WARM_SECONDS: Final = 120.0
+#: glibc hands large blocks back to the kernel when they are freed and gets zeroed pages for the
+#: next ones: in a network layer by layer, a tenth of a window's time.  An engine keeps them (as
+#: much as one window takes), in one heap, so that no thread keeps some of its own; they are
+#: given back when there is nothing to do (``devices.free_cache``).  Other allocators do not know
+#: these names.
+KEPT_MEMORY: Final = {
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 40),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
+    "MALLOC_ARENA_MAX": "1",
+}
 #: Where measured batch sizes are kept, below the scratch folder.
 SIZES_FILE: Final = "batch-sizes.json"
 
@@ -231,6 +241,7 @@ def engine_starter(
     async def start(seat: Seat) -> Child[EngineRequest, EngineReport]:
         settings = engine_settings(config, environ, seat)
         environment = {
+            **KEPT_MEMORY,
             **child_environment(environ),
             ENGINE_VARIABLE: encode(settings).decode(),
             # hub downloads over plain HTTP: one progress bar for each file, and no second cache.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from typing import TYPE_CHECKING, Final
 
@@ -31,8 +32,10 @@ def device_name(device: torch.device) -> str:
 
 
 def free_cache() -> None:
-    """Give back to the device what torch keeps for later; others may need it."""
+    """Give back to the devices what is kept for later; others may need it."""
     gc.collect()
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:  # glibc's own
+        trim(0)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 #: Outputs for silence that are kept, the last used ones: one for each song that is being worked
 #: on, about 11 MB each.
 SILENCES: Final = 4
+#: Seconds without work after which memory that is kept for more of it is given back.
+IDLE_SECONDS: Final = 5.0
 #: How often a chunk that waits looks whether it is still wanted.
 LOOK_SECONDS: Final = 0.2
 
@@ -130,10 +132,15 @@ class Runner:
     def loop(self) -> None:
         """Compute for ever."""
         while True:
-            with self._changed:
-                while not self._waiting():
-                    self._changed.wait()
+            if not self._waited(IDLE_SECONDS):
+                free_cache()
+                self._waited(None)
             self.step()
+
+    def _waited(self, seconds: float | None) -> bool:
+        """Wait until there is something to do; whether there is, after so many seconds at most."""
+        with self._changed:
+            return self._changed.wait_for(lambda: bool(self._waiting()), seconds)
 
     def step(self) -> bool:
         """Compute the next batch, if there is anything to do."""

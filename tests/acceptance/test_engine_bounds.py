@@ -18,7 +18,8 @@ from shared.contracts.request import Options
 from shared.contracts.work import FinalizeWork, PrepareWork, SeparateWork
 from tests.support.audio import interleaved, noise
 from tests.support.models import plain_demucs, save_package
-from tests.support.processes import peak_bytes
+from tests.support.processes import held_bytes, peak_bytes
+from tests.support.stack import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,8 @@ SHORT, LONG = 120, 1200
 SHARE, ALLOWANCE = 1.1, 8 << 20
 #: Bytes of chunks for each byte of the track: they overlap by a part of a window.
 OVERLAP = 1.1
+#: Bytes that an engine without work gives back at least, of what it keeps for the next window.
+GIVEN_BACK = 50 << 20
 
 
 class Workers:
@@ -110,6 +113,10 @@ class Workers:
         self._pid = 0
         return self._peak
 
+    def held(self) -> int:
+        """What the engine holds now, in bytes."""
+        return held_bytes(self._engine_pid)
+
     def chunks(self, track: Track) -> list[int]:
         """The sizes of its chunks in the store, in bytes."""
         folder = (self._blobs / chunk_key(track.id, 1, 0)).parent
@@ -147,6 +154,8 @@ async def test_a_track_ten_times_as_long_takes_no_more_memory(tmp_path: Path) ->
             engine.append(peak)
             assert sum(workers.chunks(track)) <= OVERLAP * track.frames * FRAME_BYTES
             finalizer.append(await workers.finalize(track, plan))
+        kept = engine[-1] - GIVEN_BACK
+        await eventually(lambda: workers.held() < kept, "memory that is given back")
     finally:
         await workers.engines.close()
     for short, long in (engine, finalizer):

@@ -42,8 +42,17 @@ def thaw(pid: int) -> None:
 
 def peak_bytes(pid: int) -> int:
     """The most memory that a process has held since its program began (VmHWM)."""
+    return _status_bytes(pid, "VmHWM:")
+
+
+def held_bytes(pid: int) -> int:
+    """The memory that a process holds (VmRSS)."""
+    return _status_bytes(pid, "VmRSS:")
+
+
+def _status_bytes(pid: int, field: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    (kib,) = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    (kib,) = [line.split()[1] for line in lines if line.startswith(field)]
     return int(kib) << 10
 
 
