@@ -23,6 +23,7 @@ from services.separator.catalogue import Catalogue, Found, Place, read_bag
 from services.separator.devices import free_cache, placed
 from services.separator.dsp import Dsp
 from services.separator.messages import Progressed
+from services.separator.precision import laid_out
 from shared.contracts.audio import CHANNELS, SAMPLE_RATE
 from shared.contracts.live import Activity
 from shared.errors import Code, RetryableError, TerminalError
@@ -118,6 +119,7 @@ class ModelShelf:
             for member in loaded.members:
                 # Where the device has no room now, each chunk looks whether it has.
                 placed(member.module, self._device)
+                laid_out(member.module, self._device)
             self._loaded[found] = loaded
             self._digests[found] = loaded.digest
             return loaded

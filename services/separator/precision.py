@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -40,6 +40,17 @@ def half_type(device: torch.device) -> torch.dtype | None:
 def _multiplies_bfloat16() -> bool:
     flags = torch.cpu.get_capabilities()
     return any(bool(flags.get(name)) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+def laid_out(module: Any, device: torch.device) -> None:  # noqa: ANN401 - torch's types of ``to`` know no layouts
+    """Lay the weights of 2-D convolutions out as a device with a half type on a CPU reads them.
+
+    Channels last spares bfloat16 a sixth of a window's time there, and costs float32 nothing
+    (tests.benchmarks.separation --profile).  It is done once, whatever the precision: sums must
+    not depend on what a network was used for before.
+    """
+    if device.type == "cpu" and half_type(device) is not None:
+        module.to(memory_format=torch.channels_last)
 
 
 @contextmanager
