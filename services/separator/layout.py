@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from itertools import takewhile
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Chunks on a GPU at once: while one is loaded and one is stored, two give windows to batch.
 GPU_LANES: Final = 4
+#: Chunks on a CPU's engine at once: while one is loaded or stored the other is computed.
+CPU_LANES: Final = 2
 CPU: Final = "cpu"
 #: What the kernel calls an NVIDIA GPU.
 _GPU: Final = re.compile(r"nvidia\d+")
@@ -58,21 +61,19 @@ def seats(config: SeparatorConfig, machine: Machine) -> tuple[Seat, ...]:
     """The engines of a separator.
 
     A GPU has one engine with several lanes, so that windows of several chunks make a batch.  A
-    CPU gains nothing from batches: there each slot is an engine with its share of the cores.
+    CPU gains nothing from batches, but should not wait for the store: one engine with two lanes;
+    where more slots are wished for, more engines share the cores out.
     """
     # GPUs that nobody asked for are left alone; a CPU named beside them is what they fall back to.
-    named = tuple(name for name in config.device or ("",) * machine.gpus if name != CPU)
-    if not named:
-        count = max(1, config.separate_slots)
-        threads = config.torch_threads or max(1, machine.cores // count)
-        device = config.device[0] if config.device else ""
-        return tuple(Seat(device, 0, 1, threads) for _ in range(count))
-    slots = config.separate_slots or GPU_LANES * len(named)
-    lanes = [slots // len(named) + (place < slots % len(named)) for place in range(len(named))]
-    threads = config.torch_threads or max(1, machine.cores // len(named))
+    gpus = tuple(name for name in config.device or ("",) * machine.gpus if name != CPU)
+    slots = config.separate_slots or GPU_LANES * len(gpus) or CPU_LANES
+    devices = gpus or (config.device or ("",))[:1] * ceil(slots / CPU_LANES)
+    count = len(devices)
+    lanes = [slots // count + (place < slots % count) for place in range(count)]
+    threads = config.torch_threads or max(1, machine.cores // count)
     return tuple(
         Seat(device, number, lane, threads)
-        for number, (device, lane) in enumerate(zip(named, lanes, strict=True))
+        for number, (device, lane) in enumerate(zip(devices, lanes, strict=True))
         if lane
     )
 

@@ -70,7 +70,7 @@ class Member:
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         }
-        return values["stembus_separate_slots_busy"] == 1.0
+        return values["stembus_separate_slots_busy"] >= 1.0
 
     async def stuck(self) -> None:
         """Freeze its engine with a chunk in hand."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.separator.config import SeparatorConfig
-from services.separator.layout import GPU_LANES, Machine, Seat, seats, this_machine
+from services.separator.layout import CPU_LANES, GPU_LANES, Machine, Seat, seats, this_machine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,16 +28,18 @@ def config(device: str = "", slots: int = 0, threads: int = 0) -> SeparatorConfi
 @pytest.mark.parametrize(
     ("said", "machine", "expected"),
     [
-        # A CPU: each slot is an engine with its share of the cores.
-        (config(), LAPTOP, [Seat("", 0, 1, 8)]),
-        (config(slots=2), LAPTOP, [Seat("", 0, 1, 4)] * 2),
-        (config(slots=3), LAPTOP, [Seat("", 0, 1, 2)] * 3),
-        (config(slots=16), LAPTOP, [Seat("", 0, 1, 1)] * 16),
-        (config(slots=2, threads=7), LAPTOP, [Seat("", 0, 1, 7)] * 2),
-        (config("cpu"), LAPTOP, [Seat("cpu", 0, 1, 8)]),
+        # A CPU: an engine with two lanes; more of them share its cores out.
+        (config(), LAPTOP, [Seat("", 0, CPU_LANES, 8)]),
+        (config(slots=1), LAPTOP, [Seat("", 0, 1, 8)]),
+        (config(slots=2), LAPTOP, [Seat("", 0, 2, 8)]),
+        (config(slots=3), LAPTOP, [Seat("", 0, 2, 4), Seat("", 1, 1, 4)]),
+        (config(slots=4), LAPTOP, [Seat("", 0, 2, 4), Seat("", 1, 2, 4)]),
+        (config(slots=32), LAPTOP, [Seat("", place, 2, 1) for place in range(16)]),
+        (config(slots=4, threads=7), LAPTOP, [Seat("", 0, 2, 7), Seat("", 1, 2, 7)]),
+        (config("cpu"), LAPTOP, [Seat("cpu", 0, CPU_LANES, 8)]),
         # GPUs that nobody asked for are left alone.
-        (config("cpu"), TWO_GPUS, [Seat("cpu", 0, 1, 9)]),
-        (config("cpu,cpu", slots=2), TWO_GPUS, [Seat("cpu", 0, 1, 4)] * 2),
+        (config("cpu"), TWO_GPUS, [Seat("cpu", 0, CPU_LANES, 9)]),
+        (config("cpu,cpu", slots=3), TWO_GPUS, [Seat("cpu", 0, 2, 4), Seat("cpu", 1, 1, 4)]),
         # GPUs: each has one engine, with lanes.
         (config(), Machine(8, 1), [Seat("", 0, GPU_LANES, 8)]),
         (config(), TWO_GPUS, [Seat("", 0, GPU_LANES, 4), Seat("", 1, GPU_LANES, 4)]),
