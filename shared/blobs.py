@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from obstore.store import ObjectStore
 
+    from shared.contracts.audio import Cover
+
 #: Bytes read or written at once when a blob is streamed: bounds memory, keeps calls few.
 PIECE_BYTES: Final = 1 << 20
 #: Parts of 5 MiB of a large file that a child stores at once: obstore's own twelve would be most of
@@ -257,6 +259,11 @@ def track_audio_key(track: str) -> str:
 def track_original_key(track: str, extension: str) -> str:
     """The source of a track, as it came."""
     return f"tracks/{token(track)}/original.{token(extension)}"
+
+
+def track_cover_key(cover: Cover) -> str:
+    """A picture of a track; its sources may have brought several."""
+    return f"tracks/{token(cover.track)}/cover-{token(cover.id)}"
 
 
 def track_record_key(track: str) -> str:

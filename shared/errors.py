@@ -39,6 +39,7 @@ class Code(StrEnum):
     QUEUE_FULL = "queue.full"
     QUEUE_OWNER_FULL = "queue.owner_full"
     STEM_NOT_FOUND = "stem.not_found"
+    COVER_NOT_FOUND = "cover.not_found"
     PIECE_NOT_READY = "piece.not_ready"
     RANGE_NOT_SATISFIABLE = "stem.range_not_satisfiable"
 
@@ -171,6 +172,10 @@ CATALOGUE: Final[Mapping[Code, Explanation]] = MappingProxyType(
         Code.STEM_NOT_FOUND: Explanation(
             "The job has no such stem",
             "The job's record lists its stems once it has completed.",
+        ),
+        Code.COVER_NOT_FOUND: Explanation(
+            "The job has no picture",
+            "A job has one as soon as it is downloaded, if its source had one.",
         ),
         Code.PIECE_NOT_READY: Explanation(
             "This piece of the song can't be heard",

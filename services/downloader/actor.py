@@ -13,16 +13,19 @@ import msgspec
 
 from services.downloader.children import Decoder, Expander, Fetcher
 from services.downloader.core import TrackRecord, extension_of, megabytes, title_of
+from services.downloader.covers import COVER_BYTES, cover_of
+from services.downloader.messages import SITE_COVER
 from shared.blobs import (
     PIECE_BYTES,
     track_audio_key,
+    track_cover_key,
     track_original_key,
     track_prefix,
     track_record_key,
     upload_key,
     upload_note_key,
 )
-from shared.contracts.audio import FRAME_BYTES, Metadata, Track
+from shared.contracts.audio import FRAME_BYTES, Cover, Metadata, Track
 from shared.contracts.facts import Downloaded, Expanded
 from shared.contracts.live import Activity
 from shared.contracts.request import Upload
@@ -60,6 +63,13 @@ class Source(NamedTuple):
     #: Its extension where its name had a harmless one.
     extension: str | None
     metadata: Metadata
+
+
+class Art(NamedTuple):
+    """A song's picture."""
+
+    cover: Cover
+    data: bytes
 
 
 class Downloader:
@@ -107,9 +117,11 @@ class Downloader:
             source = await self._fetch(work.source.url or "", folder, report, shares)
         else:
             source = await self._take(work.source.upload, folder, report, shares)
-        target = folder / "audio.f32"
-        decoded = await self._decode(source.path, target, report, shares)
-        metadata = _completed(source.metadata, decoded)
+        target, attached = folder / "audio.f32", folder / "cover.attached"
+        decoded = await self._decode(source.path, target, attached, report, shares)
+        # What is in the file is the song's own; a site's may be a frame of its video.
+        art = await asyncio.to_thread(_first_picture, decoded.digest, attached, folder / SITE_COVER)
+        metadata = _completed(source.metadata, decoded, art.cover if art else None)
         record = TrackRecord(
             track=Track(
                 id=decoded.digest,
@@ -122,6 +134,8 @@ class Downloader:
             extension=source.extension or extension_of(f"x.{decoded.extension}", "bin"),
         )
         track = await self._store(record, source.path, target, report, shares)
+        if art is not None:
+            await self._blobs.put(track_cover_key(art.cover), art.data)
         return Downloaded(
             job_id=work.job_id,
             stage=Stage.DOWNLOAD,
@@ -175,7 +189,9 @@ class Downloader:
         except msgspec.MsgspecError:
             return Upload()  # a title is not worth a failure
 
-    async def _decode(self, path: Path, target: Path, report: Report, shares: Shares) -> Decoded:
+    async def _decode(
+        self, path: Path, target: Path, attached: Path, report: Report, shares: Shares
+    ) -> Decoded:
         report(Activity.DECODING, shares.fetched)
 
         def moving(seconds: float, fraction: float | None) -> None:
@@ -183,7 +199,7 @@ class Downloader:
                 fraction = shares.fetched + (shares.decoded - shares.fetched) * fraction
             report(Activity.DECODING, fraction, f"{seconds:.0f} s of sound")
 
-        return await self._decoder.decode(path, target=target, moving=moving)
+        return await self._decoder.decode(path, target=target, cover=attached, moving=moving)
 
     async def _store(
         self, record: TrackRecord, original: Path, pcm: Path, report: Report, shares: Shares
@@ -231,11 +247,23 @@ class Downloader:
         found = {info.key: info.size async for info in self._blobs.under(prefix)}
         record = found.pop(track_record_key(track.id), None)
         whole = record is not None and found.get(audio) == track.frames * FRAME_BYTES
-        # The PCM and at least one original.
-        return sum(found.values()) if whole and len(found) > 1 else 0
+        original = any(key.startswith(f"{prefix}original.") for key in found)
+        return sum(found.values()) if whole and original else 0
 
 
-def _completed(found: Metadata, decoded: Decoded) -> Metadata:
+def _first_picture(track: str, *paths: Path) -> Art | None:
+    """The first of these files that holds a picture; children wrote them, so it is looked again."""
+    for path in paths:
+        if not path.is_file():
+            continue
+        with path.open("rb") as file:
+            data = file.read(COVER_BYTES + 1)
+        if (cover := cover_of(track, data)) is not None:
+            return Art(cover, data)
+    return None
+
+
+def _completed(found: Metadata, decoded: Decoded, cover: Cover | None) -> Metadata:
     """A site's title is worth more than a file's tags, and those more than a file's name."""
     tags_first = found.extractor in {"upload", _PLAIN_FILE}
     title = (decoded.title or found.title) if tags_first else (found.title or decoded.title)
@@ -243,6 +271,7 @@ def _completed(found: Metadata, decoded: Decoded) -> Metadata:
         found,
         title=title,
         artist=found.artist or decoded.artist,
+        cover=cover,
         duration=found.duration or Track(id="", frames=decoded.frames, mean=0.0, std=0.0).seconds,
     )
 

@@ -74,9 +74,17 @@ class Decoder(Protocol):
     """Makes canonical PCM of a media file."""
 
     async def decode(
-        self, source: Path, *, target: Path, moving: Callable[[float, float | None], None]
+        self,
+        source: Path,
+        *,
+        target: Path,
+        cover: Path,
+        moving: Callable[[float, float | None], None],
     ) -> Decoded:
-        """Decode into ``target``; ``moving`` hears of seconds of sound, share of the file."""
+        """Decode into ``target``; ``moving`` hears of seconds of sound, share of the file.
+
+        A picture in the file's tags is put at ``cover``.
+        """
 
 
 class ChildFetcher:
@@ -228,7 +236,12 @@ class ChildDecoder:
         self._on_line = on_line
 
     async def decode(
-        self, source: Path, *, target: Path, moving: Callable[[float, float | None], None]
+        self,
+        source: Path,
+        *,
+        target: Path,
+        cover: Path,
+        moving: Callable[[float, float | None], None],
     ) -> Decoded:
         """See ``Decoder``."""
         config = self._config
@@ -242,7 +255,10 @@ class ChildDecoder:
             limits=Limits(memory_bytes=config.decode_memory_bytes, file_bytes=file_bytes),
         )
         request = DecodeRequest(
-            source=str(source), target=str(target), max_seconds=config.max_track_seconds
+            source=str(source),
+            target=str(target),
+            cover=str(cover),
+            max_seconds=config.max_track_seconds,
         )
         decoded: Decoded | None = None
         async with child:

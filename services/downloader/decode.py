@@ -12,6 +12,7 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 
+from services.downloader.attached import attached_picture
 from services.downloader.core import clean_text
 from services.downloader.messages import Decoded, DecodeRequest, Decoding
 from services.downloader.pcm import Writer, downmix_matrix
@@ -54,13 +55,26 @@ def handle(request: DecodeRequest, report: Callable[[DecodeReport], None]) -> No
         raise TerminalError(Code.SOURCE_EMPTY, "a file of no bytes")
     try:
         with av.open(str(source), options=_OPTIONS, metadata_errors="replace") as container:
-            report(Decode(container, request, report).run())
+            decoded = Decode(container, request, report).run()
+        _keep_picture(source, Path(request.cover))
+        report(decoded)
     except (StembusError, MemoryError):
         raise
     except OSError as exc:
         raise _disk_error(exc) from exc
     except (av.FFmpegError, ValueError) as exc:
         raise _not_audio(exc) from exc
+
+
+def _keep_picture(source: Path, target: Path) -> None:
+    """Write the picture in the file's tags to ``target``; it is not worth a song."""
+    try:
+        with av.open(str(source), options=_OPTIONS, metadata_errors="replace") as container:
+            picture = attached_picture(container)
+        if picture is not None:
+            target.write_bytes(picture)
+    except (av.FFmpegError, OSError, ValueError, MemoryError) as exc:
+        print(f"its picture is left out: {exc}", flush=True)  # noqa: T201 - the parent logs what the child prints
 
 
 class Decode:

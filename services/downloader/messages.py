@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 from shared.contracts.audio import Metadata
 from shared.contracts.problem import Problem
 
+#: Where a download puts the picture that its site shows for it, in the child's folder.
+SITE_COVER: Final = "cover.site"
+
 
 class FetchRequest(Struct, frozen=True, kw_only=True):
-    """Download what is at ``url`` into the child's folder."""
+    """Download what is at ``url`` into the child's folder; a picture of it as ``SITE_COVER``."""
 
     url: str
     #: Networks in CIDR notation that may be connected to besides the public internet.
@@ -102,10 +107,12 @@ ExpandReport = Reading | Recognized | Found | Missed | Rest | Read
 
 
 class DecodeRequest(Struct, frozen=True, kw_only=True):
-    """Decode the sound of ``source`` into canonical PCM at ``target``; both absolute paths."""
+    """Decode the sound of ``source`` into canonical PCM at ``target``; all are absolute paths."""
 
     source: str
     target: str
+    #: Where the picture in its tags is put, if it has one.
+    cover: str
     max_seconds: float
 
 

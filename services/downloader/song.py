@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from services.downloader.core import detail_of, metadata_of
-from services.downloader.messages import Fetched, Fetching, Recognized
+from services.downloader.messages import SITE_COVER, Fetched, Fetching, Recognized
+from services.downloader.thumbnail import keep_thumbnail
 from services.downloader.ytdlp import HOPS, BoundedYoutubeDL, options, speaking_our_codes
 from shared.errors import Code, RetryableError, TerminalError
 
@@ -45,6 +46,7 @@ class SongFetch:
             info = self._resolve(ydl)
             self._check(info)
             ydl.process_info(info)
+            keep_thumbnail(ydl, info, Path.cwd() / SITE_COVER)
         found = sorted(path for path in Path.cwd().glob("source.*") if path.suffix != ".part")
         if not found:
             raise RetryableError(Code.SOURCE_UNREACHABLE, "the download left no file")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from aiohttp import web
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from services.gateway.stems import disposition, song_name
 from services.gateway.writing import write
-from shared.blobs import stem_key
+from shared.blobs import stem_key, track_cover_key
 from shared.contracts.audio import Metadata, Precision, Remark, StemFile
 from shared.contracts.codec import encode
 from shared.errors import Code, TerminalError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from services.gateway.jobs import Jobs
-    from shared.blobs import BlobStore
+    from shared.blobs import BlobInfo, BlobStore
     from shared.contracts.snapshot import Snapshot
 
 #: What is told beside the stems.
@@ -43,6 +43,13 @@ class Info(Struct, frozen=True, kw_only=True):
     remarks: tuple[Remark, ...]
 
 
+class _File(NamedTuple):
+    """What goes into the zip."""
+
+    name: str
+    blob: BlobInfo
+
+
 class Bundles:
     """The handler of ``/v1/jobs/{id}/stems.zip``."""
 
@@ -56,7 +63,7 @@ class Bundles:
         return [web.get("/v1/jobs/{job_id}/stems.zip", self.bundle)]
 
     async def bundle(self, request: web.Request) -> web.StreamResponse:
-        """``GET /v1/jobs/{id}/stems.zip``: all stems, and what is known of them.
+        """``GET /v1/jobs/{id}/stems.zip``: all stems, the picture, and what is known of them.
 
         Its length is not said beforehand: what breaks off on the way is seen to be broken off.
         """
@@ -68,29 +75,35 @@ class Bundles:
             "Content-Disposition": disposition(f"{song_name(job)}.zip"),
             "Cache-Control": "no-store",
         }
-        sizes = [await self._size(_key(job, stem)) for stem in job.stems]
+        files = [file async for file in self._files(job)]
         if request.method == "HEAD":
             return web.Response(headers=headers)
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
-        async for piece in self._pieces(job, sizes):
+        async for piece in self._pieces(job, files):
             await write(request, response, piece, self._stall_seconds)
         await response.write_eof()
         return response
 
-    async def _size(self, key: str) -> int:
-        info = await self._blobs.info(key)
-        if info is None:
-            raise TerminalError(Code.BLOB_MISSING, key)
-        return info.size
+    async def _files(self, job: Snapshot) -> AsyncIterator[_File]:
+        """The stems, all of which must be there, and the picture, if it is."""
+        extension = job.options.format.extension
+        for stem in job.stems:
+            key = stem_key(job.result or "", stem.name, extension)
+            info = await self._blobs.info(key)
+            if info is None:
+                raise TerminalError(Code.BLOB_MISSING, key)
+            yield _File(f"{stem.name}.{extension}", info)
+        cover = job.metadata.cover if job.metadata else None
+        if cover is not None and (info := await self._blobs.info(track_cover_key(cover))):
+            yield _File(f"cover.{cover.picture.value}", info)
 
-    async def _pieces(self, job: Snapshot, sizes: list[int]) -> AsyncIterator[bytes]:
+    async def _pieces(self, job: Snapshot, files: list[_File]) -> AsyncIterator[bytes]:
         sink = _Sink()
         with ZipFile(sink, "w", ZIP_STORED) as archive:
-            for stem, size in zip(job.stems, sizes, strict=True):
-                member = _member(job, f"{stem.name}.{job.options.format.extension}", size)
-                with archive.open(member, "w") as file:
-                    async for piece in self._blobs.stream(_key(job, stem), 0, size):
+            for name, blob in files:
+                with archive.open(_member(job, name, blob.size), "w") as file:
+                    async for piece in self._blobs.stream(blob.key, 0, blob.size):
                         file.write(piece)
                         yield sink.taken()
             archive.writestr(_member(job, INFO), encode(_info(job)))
@@ -118,10 +131,6 @@ class _Sink(io.RawIOBase):
         """What was written since the last time."""
         held, self._held = bytes(self._held), bytearray()
         return held
-
-
-def _key(job: Snapshot, stem: StemFile) -> str:
-    return stem_key(job.result or "", stem.name, job.options.format.extension)
 
 
 def _member(job: Snapshot, name: str, size: int = 0) -> ZipInfo:

@@ -32,6 +32,7 @@ STATUS: Final[Mapping[Code, int]] = MappingProxyType(
         Code.BATCH_NOT_FOUND: 404,
         Code.STEM_NOT_FOUND: 404,
         Code.PIECE_NOT_READY: 404,
+        Code.COVER_NOT_FOUND: 404,
         Code.BLOB_MISSING: 404,
         Code.METHOD_NOT_ALLOWED: 405,
         Code.JOB_WRONG_STATE: 409,

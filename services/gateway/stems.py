@@ -1,4 +1,4 @@
-"""Finished stems and their peaks: bytes out of the blob store, whole or by range."""
+"""Finished stems, their peaks, the song's picture: bytes of blobs, whole or by range."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiohttp import web
 from services.gateway import problems
 from services.gateway.core import byte_range
 from services.gateway.writing import write
-from shared.blobs import peaks_key, stem_key
+from shared.blobs import peaks_key, stem_key, track_cover_key
 from shared.contracts.problem import Problem
 from shared.errors import Code, TerminalError
 
@@ -35,7 +35,7 @@ _CACHE: Final = "private, max-age=86400, immutable"
 
 
 class Stems:
-    """Handlers of ``/v1/jobs/{id}/stems/…`` and ``/v1/jobs/{id}/peaks.json``."""
+    """Handlers of ``/v1/jobs/{id}/stems/…``, ``…/peaks.json`` and ``…/cover``."""
 
     def __init__(self, *, jobs: Jobs, blobs: BlobStore, stall_seconds: float) -> None:
         self._jobs = jobs
@@ -47,6 +47,7 @@ class Stems:
         return [
             web.get(r"/v1/jobs/{job_id}/stems/{stem:[\w-]+}.{extension:\w+}", self.stem),
             web.get("/v1/jobs/{job_id}/peaks.json", self.peaks),
+            web.get("/v1/jobs/{job_id}/cover", self.cover),
         ]
 
     async def stem(self, request: web.Request) -> web.StreamResponse:
@@ -70,6 +71,15 @@ class Stems:
         return await self._send(
             request, peaks_key(job.result), {"Content-Type": "application/json"}
         )
+
+    async def cover(self, request: web.Request) -> web.StreamResponse:
+        """``GET /v1/jobs/{id}/cover``: the song's picture, as soon as it is downloaded."""
+        job = self._jobs.snapshot(request.match_info["job_id"])
+        cover = job.metadata.cover if job.metadata else None
+        if cover is None:
+            raise TerminalError(Code.COVER_NOT_FOUND, job.id)
+        headers = {"Content-Type": cover.picture.media_type}
+        return await self._send(request, track_cover_key(cover), headers)
 
     async def _send(
         self, request: web.Request, key: str, headers: dict[str, str]

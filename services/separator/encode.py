@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from services.separator.artwork import artwork_of
 from services.separator.encoders import open_encoders
 from services.separator.gather import ChunkLostError, Gathering
 from services.separator.loudness import Loudness, TruePeak, decibels
@@ -189,9 +190,10 @@ class StemWriter:
         signals = {stem: _Signal(request.plan.frames) for stem in request.plan.stems}
         can_clip = gain == 1.0 and request.format is not AudioFormat.WAV32F
         clips = False
+        art = artwork_of(self._blobs, request.metadata.cover)
         with (
             open_encoders(
-                self._folder, request.plan.stems, request.format, request.metadata
+                self._folder, request.plan.stems, request.format, request.metadata, art
             ) as encoders,
             # The codecs let go of the interpreter: each stem can have a core of its own.
             ThreadPoolExecutor(max_workers=len(signals)) as pool,

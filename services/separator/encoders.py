@@ -16,6 +16,7 @@ import av
 import numpy as np
 from av.audio.resampler import AudioResampler
 
+from services.separator.artwork import embed
 from shared.contracts.audio import SAMPLE_RATE, AudioFormat, Metadata
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import OutputContainer
     from numpy.typing import NDArray
+
+    from services.separator.artwork import Artwork
 
 #: 24-bit full scale, in the upper 24 of the 32 bits that FFmpeg's encoders take.
 _FULL_SCALE: Final = float(1 << 23)
@@ -60,11 +63,12 @@ RECIPES: Final[Mapping[AudioFormat, Recipe]] = MappingProxyType(
         # Opus knows no 44.1 kHz.
         AudioFormat.OPUS: Recipe("ogg", "libopus", "flt", rate=48_000, bit_rate=192_000),
         AudioFormat.M4A: Recipe(
-            "ipod",
+            # FFmpeg's "ipod" is this with another brand, and takes no pictures.
+            "mp4",
             "aac",
             "fltp",
             bit_rate=256_000,
-            container_options=MappingProxyType({"movflags": "+faststart"}),
+            container_options=MappingProxyType({"movflags": "+faststart", "brand": "M4A "}),
         ),
     }
 )
@@ -73,7 +77,13 @@ RECIPES: Final[Mapping[AudioFormat, Recipe]] = MappingProxyType(
 class StemEncoder:
     """Writes one stem to one file; use it as a context manager."""
 
-    def __init__(self, path: Path, audio_format: AudioFormat, tags: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        audio_format: AudioFormat,
+        tags: Mapping[str, str],
+        art: Artwork | None = None,
+    ) -> None:
         self._recipe = recipe = RECIPES[audio_format]
         self._container: OutputContainer = av.open(
             str(path),
@@ -94,6 +104,8 @@ class StemEncoder:
             if recipe.rate == SAMPLE_RATE
             else AudioResampler(format=recipe.sample_format, layout="stereo", rate=recipe.rate)
         )
+        if art is not None:
+            embed(self._container, self._stream, audio_format, art)
         self._dither = np.random.default_rng(_DITHER_SEED)
         self._position = 0
 
@@ -179,7 +191,11 @@ def _printable(text: str | None) -> str:
 
 @contextmanager
 def open_encoders(
-    folder: Path, stems: tuple[str, ...], audio_format: AudioFormat, metadata: Metadata
+    folder: Path,
+    stems: tuple[str, ...],
+    audio_format: AudioFormat,
+    metadata: Metadata,
+    art: Artwork | None = None,
 ) -> Iterator[dict[str, StemEncoder]]:
     """An encoder for each stem, each into ``<folder>/<stem>.<extension>``."""
     with ExitStack() as stack:
@@ -189,6 +205,7 @@ def open_encoders(
                     folder / f"{stem}.{audio_format.extension}",
                     audio_format,
                     tags_of(metadata, stem),
+                    art,
                 )
             )
             for stem in stems

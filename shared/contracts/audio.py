@@ -34,6 +34,11 @@ class AudioFormat(StrEnum):
         """The file's extension."""
         return "wav" if self.value.startswith("wav") else self.value
 
+    @property
+    def holds_picture(self) -> bool:
+        """Whether its files can bear the song's picture."""
+        return self.extension != "wav"
+
 
 class Precision(StrEnum):
     """How exactly a model is computed."""
@@ -65,6 +70,32 @@ class Track(Struct, frozen=True, kw_only=True):
         return self.frames / SAMPLE_RATE
 
 
+class Picture(StrEnum):
+    """How a picture is written down; its value is the file's extension."""
+
+    JPEG = "jpg"
+    PNG = "png"
+
+    @property
+    def media_type(self) -> str:
+        """As in a ``Content-Type``."""
+        return f"image/{self.name.lower()}"
+
+
+class Cover(Struct, frozen=True, kw_only=True):
+    """A song's picture, in the blob store beside its track."""
+
+    #: The track's id: each source of the same sound may have brought a picture of its own.
+    track: str
+    #: Hash of its bytes.
+    id: str
+    picture: Picture
+    bytes: int
+    #: In pixels, as its header says.
+    width: int
+    height: int
+
+
 class Metadata(Struct, frozen=True, kw_only=True):
     """What the source says about itself.  All of it comes from outside: show it as text only."""
 
@@ -74,6 +105,8 @@ class Metadata(Struct, frozen=True, kw_only=True):
     duration: float | None = None
     #: An http(s) address of a picture.
     thumbnail: str | None = None
+    #: The picture itself, if there was one to be had.
+    cover: Cover | None = None
     #: The page it came from.
     page: str | None = None
     #: The yt-dlp extractor's name, or ``upload``.

@@ -1,4 +1,4 @@
-"""What a result is called: the same song, model and wishes give the same name."""
+"""What things are called by what they hold: a result, a picture."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ if TYPE_CHECKING:
 
 #: Part of every result's id: raise it when the same parameters begin to give other files.
 RESULT_VERSION: Final = 2
+
+#: Bytes of a picture's hash.
+_PICTURE_BYTES: Final = 16
+
+
+def picture_id(data: bytes) -> str:
+    """The id of a picture: the hash of its bytes."""
+    return hashlib.blake2b(data, digest_size=_PICTURE_BYTES).hexdigest()
 
 
 def result_id(track: Track, plan: Plan, audio_format: AudioFormat, metadata: Metadata) -> str:
@@ -31,5 +39,6 @@ def result_id(track: Track, plan: Plan, audio_format: AudioFormat, metadata: Met
         # As literals: a title may say anything, "None" and line breaks too.
         repr(metadata.title),
         repr(metadata.artist),
+        *((metadata.cover.id,) if metadata.cover and audio_format.holds_picture else ()),
     )
     return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()[:32]

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from services.scheduler.core import advance
 from services.scheduler.decision import Changed, Circumstances, Dispatched
-from shared.contracts.audio import AudioFormat, Metadata, Pass, Plan, Result, StemFile, Track
+from shared.contracts.audio import (
+    AudioFormat,
+    Cover,
+    Metadata,
+    Pass,
+    Picture,
+    Plan,
+    Result,
+    StemFile,
+    Track,
+)
 from shared.contracts.commands import CancelJob, RetryJob, SubmitJob
 from shared.contracts.facts import Downloaded, Failed, Finalized, Prepared, Separated
 from shared.contracts.job import Job, Status
@@ -79,7 +89,10 @@ def result() -> Result:
     )
 
 
-METADATA: Final = Metadata(title="A Song", artist="Somebody", duration=3.0, extractor="generic")
+COVER: Final = Cover(track="t1", id="c0", picture=Picture.JPEG, bytes=4000, width=500, height=400)
+METADATA: Final = Metadata(
+    title="A Song", artist="Somebody", duration=3.0, cover=COVER, extractor="generic"
+)
 
 
 def submit(

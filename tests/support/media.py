@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 
 if TYPE_CHECKING:
@@ -115,20 +117,43 @@ def write_video(path: Path, samples: Samples | None, *, frames: int = 10) -> Pat
     return path
 
 
-def write_covered_mp3(path: Path, samples: Samples) -> Path:
-    """An MP3 with a picture attached, as shops sell them."""
-    with av.open(str(path), "w") as container:
-        sound: Any = container.add_stream("libmp3lame", rate=44_100)
-        sound.layout = layout_of(len(samples))
-        cover: Any = container.add_stream("png", rate=1)
-        cover.width, cover.height, cover.pix_fmt = 16, 16, "rgb24"
-        cover.disposition = 0x400  # AV_DISPOSITION_ATTACHED_PIC
-        picture = VideoFrame.from_ndarray(np.full((16, 16, 3), 90, np.uint8), format="rgb24")
-        picture.pts = 0
-        container.mux(cover.encode(picture))
-        container.mux(cover.encode(None))
+def picture(kind: str = "jpg", *, width: int = 32, height: int = 24, seed: int = 0) -> bytes:
+    """A coloured picture, ``jpg`` or ``png``."""
+    codec, layout = {"jpg": ("mjpeg", "yuvj420p"), "png": ("png", "rgb24")}[kind]
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    encoder: Any = av.CodecContext.create(codec, "w")
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, layout
+    encoder.time_base = Fraction(1, 25)
+    frame = VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=layout)
+    return b"".join(bytes(packet) for one in (frame, None) for packet in encoder.encode(one))
+
+
+def write_covered(path: Path, samples: Samples, *pictures: bytes, codec: str = "mjpeg") -> Path:
+    """An MP3, FLAC or M4A with pictures attached, as shops sell them, whatever their bytes are."""
+    form = {".m4a": "mp4"}.get(path.suffix)
+    with av.open(str(path), "w", format=form) as container:
+        usual_codec, usual_format = _CODECS[path.suffix]
+        sound: Any = container.add_stream(usual_codec, rate=44_100)
+        sound.layout, sound.format = layout_of(len(samples)), usual_format
+        streams = [container.add_mux_stream(codec, width=16, height=16) for _ in pictures]
+        for stream, data in zip(streams, pictures, strict=True):
+            stream.disposition = Disposition.attached_pic
+            packet = av.Packet(data)
+            packet.stream, packet.pts, packet.dts = stream, 0, 0
+            packet.time_base = Fraction(1, 90_000)
+            container.mux(packet)
         _encode(container, sound, samples, 44_100)
     return path
+
+
+def attached_pictures(file: Path | BytesIO) -> list[bytes]:
+    """The pictures that a player finds in a file."""
+    with av.open(file if isinstance(file, BytesIO) else str(file), "r") as container:
+        return [
+            bytes(packet)
+            for packet in container.demux()
+            if packet.stream.disposition & Disposition.attached_pic and packet.size
+        ]
 
 
 def write_float_wav(path: Path, samples: Samples, *, rate: int = 44_100) -> Path:

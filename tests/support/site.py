@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -98,6 +98,14 @@ def _app(folder: Path, site: Site) -> web.Application:
                 _page('<audio src="/media/song.mp3"></audio><audio src="/media/b.mp3"></audio>'),
             ),
             web.get("/internal.html", _page('<audio src="http://10.0.0.7/a.mp3"></audio>')),
+            web.get("/covered.html", _page(_VIDEO.format("/media/cover.jpg"))),
+            web.get("/slow-cover.html", _page(_VIDEO.format("/trickle.jpg"))),
+            web.get("/long-cover.html", _page(_VIDEO.format("/endless.jpg"))),
+            web.get("/inward-cover.html", _page(_VIDEO.format("http://10.0.0.7/a.jpg"))),
+            web.get("/no-cover.html", _page(_VIDEO.format("/status/404"))),
+            web.get("/false-cover.html", _page(_VIDEO.format("/media/song.mp3"))),
+            web.get("/endless.jpg", _endless("image/jpeg")),
+            web.get("/trickle.jpg", _trickle),
             web.get("/live.m3u8", _live),
             web.get("/status/{status}", _status),
             web.get("/redirect", _redirect),
@@ -106,12 +114,27 @@ def _app(folder: Path, site: Site) -> web.Application:
     return app
 
 
+#: A song with a picture.
+_VIDEO: Final = '<video src="/media/song.mp3" poster="{}"></video>'
+
+
 def _page(body: str) -> Handler:
     async def page(_: web.Request) -> web.StreamResponse:
         text = f"<!doctype html><html><head><title>A page</title></head><body>{body}</body></html>"
         return web.Response(text=text, content_type="text/html")
 
     return page
+
+
+async def _trickle(request: web.Request) -> web.StreamResponse:
+    """A byte now and then, for ever."""
+    response = web.StreamResponse(headers={"Content-Type": "image/jpeg"})
+    await response.prepare(request)
+    with suppress(ConnectionError):
+        while True:
+            await response.write(b"\xff")
+            await asyncio.sleep(0.2)
+    return response
 
 
 def _endless(content_type: str) -> Handler:

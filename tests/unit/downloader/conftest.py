@@ -8,7 +8,7 @@ import pytest
 
 from services.downloader.children import ChildDecoder, ChildExpander, ChildFetcher
 from services.downloader.config import DownloaderConfig
-from tests.support.media import song, write_audio, write_hls
+from tests.support.media import picture, song, write_audio, write_bytes, write_hls
 from tests.support.site import Site, running_site
 
 if TYPE_CHECKING:
@@ -27,11 +27,12 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def site(media: Path) -> Iterator[Site]:
-    """A site with ``song.mp3`` (2 s), ``b.mp3``, ``big.wav`` (3.5 MB) and ``hls/playlist.m3u8``."""
+    """A site with ``song.mp3`` (2 s), ``b.mp3``, ``big.wav`` (3.5 MB), ``cover.jpg``, ``hls/…``."""
     folder = media
     write_audio(folder / "song.mp3", song(2.0), tags={"title": "Tag", "artist": "Tagged"})
     write_audio(folder / "b.mp3", song(1.0))
     write_audio(folder / "big.wav", song(20.0))
+    write_bytes(folder / "cover.jpg", picture())
     write_hls(folder / "hls", song(8.0))
     with running_site(folder) as site:
         yield site

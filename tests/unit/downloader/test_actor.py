@@ -18,6 +18,7 @@ from shared.blobs import (
     BlobStore,
     open_store,
     track_audio_key,
+    track_cover_key,
     track_original_key,
     track_prefix,
     track_record_key,
@@ -29,7 +30,7 @@ from shared.contracts.live import Activity
 from shared.contracts.request import Source, Upload
 from shared.contracts.work import DownloadWork, ExpandWork, Stage
 from shared.errors import Code, StembusError, TerminalError
-from tests.support.media import song, write_audio
+from tests.support.media import picture, song, write_audio, write_covered
 from tests.support.processes import children_of
 
 if TYPE_CHECKING:
@@ -122,6 +123,45 @@ async def test_a_url_becomes_a_track(
     assert ear.fractions == sorted(ear.fractions)
     assert ear.fractions[-1] == 1.0
     assert left_over(config) == []
+
+
+async def test_a_sites_picture_lies_beside_the_track(
+    downloader: Downloader, blobs: BlobStore, site: Site, media: Path
+) -> None:
+    plain = await taken(downloader, work(f"{site.base}/song.html"), Ear())
+    assert plain.metadata.cover is None
+    # The same sound: the track is there already, and gets its picture.
+    fact = await taken(downloader, work(f"{site.base}/covered.html"), Ear())
+    assert fact.track == plain.track
+    cover = fact.metadata.cover
+    assert cover is not None
+    assert (cover.track, cover.picture.value) == (fact.track.id, "jpg")
+    data = (media / "cover.jpg").read_bytes()
+    assert await blobs.get(track_cover_key(cover)) == data
+    assert cover.bytes == len(data)
+
+
+async def test_a_files_own_picture_is_kept_and_each_of_the_same_sound_its_own(
+    downloader: Downloader, blobs: BlobStore, tmp_path: Path
+) -> None:
+    found = []
+    for number in range(2):
+        data = picture("png", seed=number)
+        path = write_covered(tmp_path / "a.flac", song(1.0), data, codec="png")
+        await put_upload(blobs, f"up-{number}", path.read_bytes(), "a.flac")
+        fact = await taken(downloader, work(upload=f"up-{number}"), Ear())
+        assert fact.metadata.cover is not None
+        assert await blobs.get(track_cover_key(fact.metadata.cover)) == data
+        found.append(fact)
+    one, two = found
+    assert one.track.id == two.track.id
+    assert one.metadata.cover != two.metadata.cover
+    # A picture is no original: without one the track is not whole.
+    prefix = track_prefix(one.track.id)
+    originals = [info.key async for info in blobs.under(prefix) if "original" in info.key]
+    await blobs.delete(originals)
+    await taken(downloader, work(upload="up-1"), Ear())
+    assert originals == [info.key async for info in blobs.under(prefix) if "original" in info.key]
 
 
 async def test_an_upload_becomes_a_track_named_after_its_file(

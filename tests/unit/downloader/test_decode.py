@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from services.downloader.children import ChildDecoder
+from services.downloader.covers import COVER_BYTES, COVER_PIXELS
 from services.downloader.decode import FORMATS, handle
 from services.downloader.messages import Decoded, DecodeRequest
 from shared.errors import Code, StembusError, TerminalError
 from tests.support import media
-from tests.support.media import damaged, song, write_audio, write_bytes
+from tests.support.media import damaged, picture, song, write_audio, write_bytes
 from tests.support.processes import children_of
 from tests.support.site import Site
 
@@ -28,11 +29,21 @@ if TYPE_CHECKING:
     from services.downloader.config import DownloaderConfig
 
 
+def cover_beside(path: Path) -> Path:
+    """Where the picture of ``path`` is put."""
+    return path.with_suffix(".cover")
+
+
 def decode(path: Path, *, max_seconds: float = 60.0) -> tuple[Decoded, media.Samples]:
     """The child's work, without the child: what it reports, and the (frames, 2) samples."""
     target = path.with_suffix(".f32")
     reports: list[Any] = []
-    request = DecodeRequest(source=str(path), target=str(target), max_seconds=max_seconds)
+    request = DecodeRequest(
+        source=str(path),
+        target=str(target),
+        cover=str(cover_beside(path)),
+        max_seconds=max_seconds,
+    )
     handle(request, reports.append)
     decoded = reports[-1]
     assert isinstance(decoded, Decoded)
@@ -161,8 +172,47 @@ def test_a_film_is_its_sound(tmp_path: Path, suffix: str) -> None:
     assert decoded.original == "aac, 44100 Hz, 2 ch"
 
 
-def test_a_cover_picture_does_not_matter(tmp_path: Path) -> None:
-    assert decode(media.write_covered_mp3(tmp_path / "a.mp3", song(1.0)))[0].frames == 44_100
+#: What is attached, as what, and which of it is taken.
+JPEG, PNG = picture("jpg"), picture("png")
+HUGE = picture("png", width=1, height=COVER_PIXELS + 1)
+PICTURES = {
+    "a jpeg": ((JPEG,), "mjpeg", JPEG),
+    "a png": ((PNG,), "png", PNG),
+    "two": ((PNG, picture("png", seed=1)), "png", PNG),
+    "one that is none before one that is": ((b"\xff\xd8\xff" * 9, JPEG), "mjpeg", JPEG),
+    "words": ((b"<svg onload=alert(1)>",), "mjpeg", None),
+    "half a picture's header": ((JPEG[:40],), "mjpeg", None),
+    "too many pixels": ((HUGE,), "png", None),
+    "too many bytes": ((PNG + bytes(COVER_BYTES),), "png", None),
+}
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".flac", ".m4a"])
+@pytest.mark.parametrize("what", PICTURES)
+def test_the_picture_in_a_file_is_kept_and_its_sound_does_not_mind(
+    what: str, suffix: str, tmp_path: Path
+) -> None:
+    attached, codec, expected = PICTURES[what]
+    if suffix != ".mp3" and len(attached) > 1:
+        pytest.skip("FFmpeg writes a second picture into an MP3 only")
+    path = media.write_covered(tmp_path / f"a{suffix}", song(1.0), *attached, codec=codec)
+    plain = media.write_covered(tmp_path / f"plain{suffix}", song(1.0))
+    assert decode(path)[0].digest == decode(plain)[0].digest
+    assert not cover_beside(plain).exists()
+    found = cover_beside(path)
+    assert (found.read_bytes() if found.exists() else None) == expected
+
+
+def test_a_film_has_no_picture_of_its_own(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "a.mp4", song(1.0))
+    decode(path)
+    assert not cover_beside(path).exists()
+
+
+def test_a_picture_that_can_t_be_kept_is_left_out(tmp_path: Path) -> None:
+    path = media.write_covered(tmp_path / "a.mp3", song(1.0), JPEG)
+    cover_beside(path).mkdir()
+    assert decode(path)[0].frames == 44_100
 
 
 @pytest.mark.parametrize("rate", [44_100, 48_000])
@@ -307,7 +357,10 @@ async def test_a_child_decodes_and_tells_how_far_it_is(
     source = write_audio(tmp_path / "a.mp3", song(60.0))
     seen: list[tuple[float, float | None]] = []
     decoded = await decoder.decode(
-        source, target=tmp_path / "a.f32", moving=lambda *said: seen.append(said)
+        source,
+        target=tmp_path / "a.f32",
+        cover=tmp_path / "cover",
+        moving=lambda *said: seen.append(said),
     )
     assert decoded.frames == 60 * 44_100
     assert (tmp_path / "a.f32").stat().st_size == 60 * 44_100 * 8
@@ -321,7 +374,9 @@ async def test_a_child_says_what_is_wrong_with_a_file(
 ) -> None:
     source = write_bytes(tmp_path / "a.mp3", HLS % b"file:///etc/passwd")
     with pytest.raises(TerminalError) as caught:
-        await decoder.decode(source, target=tmp_path / "a.f32", moving=lambda *_: None)
+        await decoder.decode(
+            source, target=tmp_path / "a.f32", cover=tmp_path / "cover", moving=lambda *_: None
+        )
     assert caught.value.code is Code.SOURCE_NOT_AUDIO
 
 
@@ -330,7 +385,9 @@ async def test_a_child_keeps_to_its_memory(config: DownloaderConfig, tmp_path: P
     decoder = ChildDecoder(config=tight, on_line=lambda _: None)
     source = write_audio(tmp_path / "a.flac", song(1.0))
     with pytest.raises(StembusError) as caught:
-        await decoder.decode(source, target=tmp_path / "a.f32", moving=lambda *_: None)
+        await decoder.decode(
+            source, target=tmp_path / "a.f32", cover=tmp_path / "cover", moving=lambda *_: None
+        )
     assert caught.value.code in {Code.WORKER_OUT_OF_MEMORY, Code.WORKER_CRASHED}
 
 
@@ -341,7 +398,12 @@ async def test_a_cancelled_decoder_is_gone_within_two_seconds(
     before = children_of(os.getpid())
     moved = asyncio.Event()
     task = asyncio.create_task(
-        decoder.decode(source, target=tmp_path / "a.f32", moving=lambda *_: moved.set())
+        decoder.decode(
+            source,
+            target=tmp_path / "a.f32",
+            cover=tmp_path / "cover",
+            moving=lambda *_: moved.set(),
+        )
     )
     await moved.wait()
     started = time.monotonic()

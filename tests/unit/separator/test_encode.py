@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from services.downloader.covers import COVER_BYTES, cover_of
 from services.separator.encode import StemWriter
 from services.separator.encoders import quantized
 from services.separator.messages import (
@@ -24,6 +25,7 @@ from services.separator.messages import (
     StemsEncoded,
 )
 from services.separator.waveform import PeakMeter, Waveforms
+from shared.blobs import track_cover_key
 from shared.contracts.audio import AudioFormat, Metadata, Pass, Plan, Remark, Result
 from shared.errors import Code, RetryableError, StembusError, TerminalError
 from shared.separation.spans import BLOCK_FRAMES, header_of, pack_span
@@ -36,6 +38,7 @@ from shared.separation.windows import (
     windows_of,
 )
 from tests.support.audio import Audio, silence, song, stored_track, tone
+from tests.support.media import attached_pictures, picture
 
 if TYPE_CHECKING:
     from shared.blobs import BlockingBlobs
@@ -181,6 +184,68 @@ def test_lossy_stems_decode_to_the_tracks_length_and_sound(
     middle = slice(len(wave) // 4, 3 * len(wave) // 4)
     # In phase with the original: the codec's delay was taken off again.
     assert np.abs(vocals_out[middle, 0] - wave[middle]).max() < 0.03
+
+
+def covered(request: EncodeStems, blobs: BlockingBlobs, data: bytes) -> EncodeStems:
+    """The same with a picture, which is in the store."""
+    cover = cover_of(request.track.id, data)
+    assert cover is not None
+    blobs.put(track_cover_key(cover), data)
+    return msgspec.structs.replace(
+        request, metadata=msgspec.structs.replace(request.metadata, cover=cover)
+    )
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png"])
+@pytest.mark.parametrize("audio_format", list(AudioFormat))
+def test_a_files_picture_is_the_songs_and_its_sound_does_not_mind(
+    audio_format: AudioFormat, kind: str, blobs: BlockingBlobs, tmp_path: Path
+) -> None:
+    made, data = song(0.5), picture(kind, width=200, height=100)
+    plain = order(blobs, made.mix, made.vocals, audio_format, ("vocals", "drums"))
+    got = encoded(covered(plain, blobs, data), blobs, tmp_path / "scratch")
+    without = encoded(plain, blobs, tmp_path / "plain")
+    holds = audio_format.holds_picture
+    for stem in ("vocals", "drums"):
+        assert attached_pictures(io.BytesIO(got.file(stem))) == ([data] if holds else [])
+        np.testing.assert_array_equal(got.decoded(stem), without.decoded(stem))
+        assert got.seconds(stem) == without.seconds(stem)
+    assert (got.result.id == without.result.id) == (not holds)
+
+
+def test_a_large_picture_fits_every_file(blobs: BlockingBlobs, tmp_path: Path) -> None:
+    made = song(0.5)
+    data = picture("png")
+    data += bytes(COVER_BYTES - len(data))
+    for audio_format in filter(lambda one: one.holds_picture, AudioFormat):
+        plain = order(blobs, made.mix, made.vocals, audio_format, ("vocals",))
+        got = encoded(covered(plain, blobs, data), blobs, tmp_path / audio_format)
+        assert attached_pictures(io.BytesIO(got.file("vocals"))) == [data], audio_format
+
+
+@pytest.mark.parametrize("fate", ["lost", "another", "cut off"])
+def test_a_picture_that_is_lost_or_damaged_is_left_out(
+    fate: str, blobs: BlockingBlobs, tmp_path: Path
+) -> None:
+    made, data = song(0.5), picture()
+    request = covered(order(blobs, made.mix, made.vocals), blobs, data)
+    assert request.metadata.cover is not None
+    key = track_cover_key(request.metadata.cover)
+    if fate == "lost":
+        (tmp_path / "blobs" / key).unlink()
+    else:
+        blobs.put(key, data[:-1] if fate == "cut off" else picture(seed=1))
+    got = encoded(request, blobs, tmp_path / "scratch")
+    assert attached_pictures(io.BytesIO(got.file("vocals"))) == []
+    assert len(got.decoded("vocals")) == len(made.mix)
+
+
+def test_a_stem_that_is_turned_down_keeps_its_picture(blobs: BlockingBlobs, tmp_path: Path) -> None:
+    made, data = song(0.5), picture()
+    request = covered(order(blobs, made.mix * 9, made.vocals * 9), blobs, data)
+    got = encoded(request, blobs, tmp_path / "scratch")
+    assert got.result.gain < 1
+    assert attached_pictures(io.BytesIO(got.file("vocals"))) == [data]
 
 
 @pytest.mark.parametrize("audio_format", list(AudioFormat))

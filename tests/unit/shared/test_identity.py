@@ -7,8 +7,17 @@ from typing import NamedTuple
 import pytest
 from msgspec.structs import replace
 
-from shared.contracts.audio import AudioFormat, Metadata, Pass, Plan, Precision, Track
-from shared.separation.identity import result_id
+from shared.contracts.audio import (
+    AudioFormat,
+    Cover,
+    Metadata,
+    Pass,
+    Picture,
+    Plan,
+    Precision,
+    Track,
+)
+from shared.separation.identity import picture_id, result_id
 
 FOUR = ("drums", "bass", "other", "vocals")
 PASS = Pass(members=(0, 1), segment=100, stride=75)
@@ -49,6 +58,11 @@ def tagged(title: str | None = None, artist: str | None = None) -> Asked:
     return ASKED._replace(metadata=Metadata(title=title, artist=artist))
 
 
+def pictured(picture: str, audio_format: AudioFormat = AudioFormat.FLAC) -> Asked:
+    cover = Cover(track="t", id=picture, picture=Picture.PNG, bytes=1, width=1, height=1)
+    return ASKED._replace(audio_format=audio_format, metadata=Metadata(cover=cover))
+
+
 DIFFERENT = {
     "the plain one": ASKED,
     "another track": ASKED._replace(track=replace(ASKED.track, id="u")),
@@ -71,6 +85,8 @@ DIFFERENT = {
     "an empty title": tagged(""),
     "a title of two lines": tagged("a\nb", "c"),
     "an artist of two lines": tagged("a", "b\nc"),
+    "a picture": pictured("a"),
+    "another picture": pictured("b"),
 } | {
     f"as {one}": ASKED._replace(audio_format=one)
     for one in AudioFormat
@@ -98,6 +114,17 @@ def test_a_results_id_tells_everything_apart_that_changes_its_files() -> None:
 )
 def test_what_changes_no_file_changes_no_id(same: Asked) -> None:
     assert ASKED.id == same.id
+
+
+def test_a_picture_changes_no_file_that_can_t_hold_it() -> None:
+    for audio_format in AudioFormat:
+        ids = {pictured(picture, audio_format).id for picture in "ab"}
+        assert len(ids) == (1 if audio_format.extension == "wav" else 2), audio_format
+
+
+def test_a_picture_is_called_by_its_bytes() -> None:
+    assert picture_id(b"a") == picture_id(b"a") != picture_id(b"b")
+    assert len(picture_id(b"")) == 32
 
 
 def test_an_id_can_be_part_of_a_key() -> None:

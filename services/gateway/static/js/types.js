@@ -12,7 +12,7 @@
  * @typedef {{model: string, stems: string[], format: Format}} Options
  * @typedef {{priority?: Priority, owner?: string, run_at?: string}} Terms
  * @typedef {{title?: string|null, artist?: string|null, duration?: number|null,
- *   thumbnail?: string|null, page?: string|null, extractor?: string|null}} Metadata
+ *   thumbnail?: string|null, cover?: {id: string}|null, page?: string|null, extractor?: string|null}} Metadata
  * @typedef {{model: string, stems: string[], chunks: number, chunks_done: number,
  *   pieces_ready: number, piece_seconds: number, precision: "exact"|"fast", shifts: number}} Separation
  * @typedef {{name: string, bytes: number, peak: number, loudness: number|null}} StemFile

@@ -64,6 +64,11 @@ export function stemUrl(job, stem, download = false) {
   return `/v1/jobs/${encode(job.id)}/stems/${file}${download ? "?download=1" : ""}`;
 }
 
+/** Where a song's picture is, if it has one. @param {Snapshot} job */
+export function coverUrl(job) {
+  return `/v1/jobs/${encode(job.id)}/cover`;
+}
+
 /** Where all of a finished song is, in one file. @param {Snapshot} job */
 export function bundleUrl(job) {
   return `/v1/jobs/${encode(job.id)}/stems.zip`;

@@ -1,6 +1,7 @@
 // @ts-check
 /** One job on the page. Built once, then only what changed is written. */
 
+import { coverUrl } from "../api/jobs.js";
 import { deedButton } from "../button.js";
 import { freshId, h, setData, setText } from "../dom.js";
 import { chipWord, shortUrl, titleOf } from "../format.js";
@@ -78,7 +79,7 @@ export class Card {
     this.#title.title = job.source.url ?? "";
     setText(this.#byline, byline(job, now));
     setText(this.#chip, chipWord(job));
-    this.#thumb.update(job.metadata?.thumbnail);
+    this.#thumb.update(pictureOf(job));
     this.#waiting.update(job, now);
     const moving = job.status === "processing";
     const stopped = (job.status === "failed" || job.status === "cancelled") && progress > 0;
@@ -113,6 +114,12 @@ export class Card {
       },
     });
   }
+}
+
+/** Our own copy of a song's picture, or where its source has it. @param {Snapshot} job */
+function pictureOf(job) {
+  const { cover, thumbnail } = job.metadata ?? {};
+  return cover ? coverUrl(job) : thumbnail;
 }
 
 /** @param {Snapshot} job @param {number} now */

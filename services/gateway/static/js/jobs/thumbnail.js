@@ -1,5 +1,5 @@
 // @ts-check
-/** A song's picture, from wherever the source says; a glyph in a colour of its own until then. */
+/** A song's picture, ours or from wherever the source says; a glyph in a colour of its own until then. */
 
 import { h, setData } from "../dom.js";
 import { icon } from "../icons.js";
