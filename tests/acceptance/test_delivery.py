@@ -11,9 +11,11 @@ import aiohttp
 import pytest
 
 from tests.acceptance.api import problem_of
+from tests.support import media
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from tests.acceptance.api import Answer, Api
     from tests.acceptance.conftest import Songs
@@ -125,6 +127,35 @@ async def test_everything_comes_in_one_zip(api: Api, songs: Songs) -> None:
     assert info["loudness"] == job["loudness"]
     head = await api.ask("HEAD", path)
     assert (head.status, head.body) == (200, b"")
+
+
+async def test_a_songs_picture_is_in_its_stems_and_served_and_in_the_zip(
+    api: Api, tmp_path: Path
+) -> None:
+    art = media.picture("png", width=300, height=300)
+    song = media.write_covered(tmp_path / "covered.mp3", media.song(3), art, codec="png")
+    job = await api.finished(song, format="mp3", reuse=True)
+    cover = job["metadata"]["cover"]
+    assert (cover["picture"], cover["bytes"], cover["width"]) == ("png", len(art), 300)
+    assert media.attached_pictures(BytesIO(await api.stem(job, "vocals"))) == [art]
+    served = await api.ask("GET", f"/v1/jobs/{job['id']}/cover")
+    assert (served.status, served.body) == (200, art)
+    assert served.headers["Content-Type"] == "image/png"
+    assert served.headers["X-Content-Type-Options"] == "nosniff"
+    known = {"If-None-Match": served.headers["ETag"]}
+    assert (await api.ask("GET", f"/v1/jobs/{job['id']}/cover", headers=known)).status == 304
+    with ZipFile(BytesIO((await api.ask("GET", f"/v1/jobs/{job['id']}/stems.zip")).body)) as zipped:
+        assert zipped.read("cover.png") == art
+    # The same file again is answered from what there is, with its picture.
+    again = await api.finished(song, format="mp3", reuse=True)
+    assert (again["result"], again["metadata"]["cover"]) == (job["result"], cover)
+
+
+async def test_a_song_without_a_picture_says_so(api: Api, songs: Songs) -> None:
+    job = await api.finished(songs.path("song.mp3"))
+    assert "cover" not in job["metadata"] or job["metadata"]["cover"] is None
+    missing = await api.problem("GET", f"/v1/jobs/{job['id']}/cover")
+    assert (missing["status"], missing["code"]) == (404, "cover.not_found")
 
 
 async def test_a_zip_that_breaks_off_does_not_look_whole(

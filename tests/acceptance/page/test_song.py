@@ -12,8 +12,11 @@ from playwright.async_api import expect
 from tests.acceptance.listening import hear
 from tests.acceptance.page.line import held_song
 from tests.acceptance.page.visitor import PATIENCE
+from tests.support import media
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.async_api import Locator
 
     from tests.acceptance.api import Api
@@ -109,6 +112,15 @@ async def test_a_finished_song_plays_and_its_faders_are_heard(
     await player.get_by_test_id("play").click()
     await visitor.probe("sounding()")
     await expect(player).to_have_attribute("data-position", re.compile(r"^(5\.[6-9]|[67]\.)"))
+
+
+async def test_a_songs_own_picture_is_on_its_card(visit: Visit, tmp_path: Path) -> None:
+    visitor = await visit()
+    song = media.song(2.0)
+    await visitor.choose(media.write_covered(tmp_path / "covered.mp3", song, media.picture()))
+    card = await visitor.status("covered", "completed")
+    await expect(card.locator(".thumb")).to_have_attribute("data-state", "loaded")
+    assert await card.locator(".thumb img").evaluate("(image) => image.naturalWidth") == 32
 
 
 async def test_a_dropped_file_comes_back_as_files_named_after_the_song(
