@@ -54,8 +54,6 @@ if TYPE_CHECKING:
 
 #: Weight of the newest measurement in a model's speed.
 _NEWEST: Final = 0.3
-#: Deaths of an engine that a chunk survives: after them its failure is told.
-ENGINE_DEATHS: Final = 1
 
 
 class Blobs(Protocol):
@@ -116,11 +114,11 @@ class Separator:
                 async with self._engines.lend() as engine:
                     return await self._prepare(engine, work, report, started)
             case SeparateWork():
-                for _ in range(ENGINE_DEATHS):
-                    async with self._engines.lend() as engine:
-                        with surviving_death(engine):
-                            return await self._separate(engine, work, report, started)
                 async with self._engines.lend() as engine:
+                    with surviving_death(engine):
+                        return await self._separate(engine, work, report, started)
+                # It was this chunk's fault or that of one beside it: who dies alone, is to blame.
+                async with self._engines.lend(alone=True) as engine:
                     return await self._separate(engine, work, report, started)
 
     async def _prepare(

@@ -84,7 +84,9 @@ class Engines:
     ) -> None:
         self._start = start
         self._places = [_Place(seat) for seat in seats]
-        self._free = asyncio.Semaphore(self.lanes)
+        self._freed = asyncio.Event()
+        #: Works that wait for an engine of their own.
+        self._lonely = 0
         self._log = log
         self._reviving: set[asyncio.Task[None]] = set()
 
@@ -99,20 +101,40 @@ class Engines:
         return all(place.free == place.seat.lanes for place in self._places)
 
     @asynccontextmanager
-    async def lend(self) -> AsyncIterator[Engine]:
+    async def lend(self, *, alone: bool = False) -> AsyncIterator[Engine]:
         """A lane of a living engine; whatever happens to it meanwhile, the lane is free again.
 
         Of several the one with the most free lanes, a warm one before one that sleeps.
+        ``alone``: all lanes of one, so that nothing else dies with it; nobody else is lent any
+        while that is waited for.
         """
-        async with self._free:
-            place = max(self._places, key=lambda one: (one.free, one.helper is not None))
-            place.free -= 1
-            try:
-                yield Engine(await self._living(place), place.models)
-            finally:
-                place.free += 1
-                if place.helper is not None and not place.helper.alive:
-                    self._revive(place)
+        place = await self._taken(alone=alone)
+        lanes = place.seat.lanes if alone else 1
+        try:
+            yield Engine(await self._living(place), place.models)
+        finally:
+            place.free += lanes
+            self._freed.set()
+            if place.helper is not None and not place.helper.alive:
+                self._revive(place)
+
+    async def _taken(self, *, alone: bool) -> _Place:
+        self._lonely += alone
+        try:
+            while (place := self._best(alone=alone)) is None:
+                self._freed.clear()
+                await self._freed.wait()
+        finally:
+            self._lonely -= alone
+            self._freed.set()  # who was held up by this one may look again
+        place.free -= place.seat.lanes if alone else 1
+        return place
+
+    def _best(self, *, alone: bool) -> _Place | None:
+        place = max(self._places, key=lambda one: (one.free, one.helper is not None))
+        if alone:
+            return place if place.free == place.seat.lanes else None
+        return place if place.free and not self._lonely else None
 
     async def close(self) -> None:
         """End every engine: for an orderly stop, after the works have ended."""

@@ -189,9 +189,10 @@ async def test_what_a_job_that_failed_for_good_has_made_is_kept_for_a_retry(
     job_id = await trial.submit()
     await trial.chunk_done(job_id, 2)
     await fail_for_good(trial, job_id)
+    # What was computed beside it may have been done in the meantime, too.
     done = trial.heard.done(job_id)
-    kept = [f"1/chunk-{unit}" for unit in sorted(done)]
-    assert trial.blobs(f"work/{job_id}") == kept
+    kept = trial.blobs(f"work/{job_id}")
+    assert {f"1/chunk-{unit}" for unit in done} <= set(kept)
     await trial.api.order(job_id, "retry")
     ended = await trial.api.ended(job_id)
     assert ended["status"] == "completed"

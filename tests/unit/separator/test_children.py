@@ -1,0 +1,142 @@
+"""Engines are lent out lane by lane, or whole to whoever must be alone with one."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from services.separator.children import Engines
+from services.separator.layout import Seat
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+
+class Idle:
+    """A child that is never asked anything."""
+
+    alive = True
+
+    def ask(self, request: object, *, silence: float) -> AsyncGenerator[Any, None]:
+        raise NotImplementedError((request, silence))
+
+    async def kill(self) -> None:
+        self.alive = False
+
+
+class Borrowers:
+    """Whoever wants a lane, and who has one."""
+
+    def __init__(self, *lanes: int) -> None:
+        seats = [Seat("cpu", number, count, 1) for number, count in enumerate(lanes)]
+        self.engines = Engines(start=self._start, seats=seats, log=print)
+        self.has: list[str] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._done: dict[str, asyncio.Event] = {}
+
+    async def come(self, *names: str) -> None:
+        """These want a lane, one after the other; in capitals: all of an engine."""
+        for name in names:
+            self._done[name] = asyncio.Event()
+            self._tasks[name] = asyncio.create_task(self._borrow(name))
+            await settled()
+
+    async def go(self, *names: str) -> None:
+        """These have done with it."""
+        for name in names:
+            self._done[name].set()
+            await self._tasks[name]
+            await settled()
+
+    async def give_up(self, name: str) -> None:
+        """This one does not wait any longer."""
+        self._tasks[name].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await self._tasks[name]
+        await settled()
+
+    async def _borrow(self, name: str) -> None:
+        async with self.engines.lend(alone=name.isupper()):
+            self.has.append(name)
+            await self._done[name].wait()
+            self.has.remove(name)
+
+    async def _start(self, seat: Seat) -> Idle:
+        assert seat.lanes
+        return Idle()
+
+
+async def settled() -> None:
+    """Everybody has done what can be done by now."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_as_many_are_at_work_as_there_are_lanes() -> None:
+    at = Borrowers(2, 1)
+    await at.come("a", "b", "c", "d", "e")
+    assert at.has == ["a", "b", "c"]
+    assert at.engines.lanes == 3
+    await at.go("b")
+    assert at.has == ["a", "c", "d"]
+    await at.go("a", "c", "d", "e")
+    assert at.engines.idle
+
+
+async def test_who_must_be_alone_waits_for_a_whole_engine_and_is_waited_for() -> None:
+    at = Borrowers(2)
+    await at.come("a", "B", "c")
+    # There is a lane for c, but then B might wait for ever.
+    assert at.has == ["a"]
+    await at.go("a")
+    assert at.has == ["B"]
+    await at.go("B")
+    assert at.has == ["c"]
+    await at.go("c")
+    assert at.engines.idle
+
+
+async def test_of_two_that_must_be_alone_one_is_after_the_other() -> None:
+    at = Borrowers(2)
+    await at.come("a", "b", "C", "D", "e", "f")
+    await at.go("a")
+    assert at.has == ["b"]
+    await at.go("b")
+    assert at.has == ["C"]
+    await at.go("C")
+    assert at.has == ["D"]
+    await at.go("D")
+    assert at.has == ["e", "f"]
+    await at.go("e", "f")
+
+
+async def test_an_engine_without_work_is_whole_whatever_the_other_does() -> None:
+    at = Borrowers(2, 2)
+    await at.come("a", "B", "c")
+    assert at.has == ["a", "B", "c"]
+    await at.go("a", "B", "c")
+    assert at.engines.idle
+
+
+async def test_who_gives_up_waiting_holds_nobody_up() -> None:
+    at = Borrowers(2)
+    await at.come("a", "B", "c")
+    await at.give_up("B")
+    assert at.has == ["a", "c"]
+    await at.go("a", "c")
+    assert at.engines.idle
+
+
+async def test_one_whose_engine_can_t_be_started_gives_its_lanes_back() -> None:
+    async def fails(_: Seat) -> Idle:
+        raise OSError("no room")
+
+    engines = Engines(start=fails, seats=[Seat("cpu", 0, 2, 1)], log=print)
+    for alone in (True, False, True):
+        with pytest.raises(OSError, match="no room"):
+            async with AsyncExitStack() as lent:
+                await lent.enter_async_context(engines.lend(alone=alone))
+    assert engines.idle
