@@ -221,6 +221,8 @@ async def fail_for_good(trial: Trial, job_id: str) -> None:
     )
     await trial.heard.say(subject_of(fact), encode(fact))
     assert (await trial.api.ended(job_id))["status"] == "failed"
+    # A retry takes what is in the other lane for its own, and waits for it.
+    thaw(trial.stack.engine())
 
 
 def fill(filler: Path) -> None:
