@@ -215,6 +215,7 @@ async def test_nothing_is_left_of_a_failed_job_that_is_removed(trial: Trial) -> 
 async def fail_for_good(trial: Trial, job_id: str) -> None:
     """A worker says of the chunk that is being computed that it can't be."""
     tick = await trial.in_the_middle(job_id)
+    engine = trial.stack.engine()
     problem = Problem.of(TerminalError(Code.INTERNAL, "a test says so"))
     fact = Failed(
         job_id=job_id, stage=Stage.SEPARATE, unit=tick.unit, attempt=tick.attempt, problem=problem
@@ -222,7 +223,7 @@ async def fail_for_good(trial: Trial, job_id: str) -> None:
     await trial.heard.say(subject_of(fact), encode(fact))
     assert (await trial.api.ended(job_id))["status"] == "failed"
     # A retry takes what is in the other lane for its own, and waits for it.
-    thaw(trial.stack.engine())
+    thaw(engine)
 
 
 def fill(filler: Path) -> None:

@@ -92,14 +92,15 @@ def cases(lengths: Sequence[int], workers: Sequence[int], *, full: bool) -> Iter
                 case = Case(
                     who=who, start=start, seconds=seconds, workers=count, precision=precision
                 )
-                if full or _worthwhile(case):
+                # Two commands are two machines' work; Stembus' own would start one stack each.
+                if (full or _worthwhile(case)) and (count == 1 or start is Start.WARM):
                     yield case
 
 
 def _worthwhile(case: Case) -> bool:
     long = case.seconds >= LONG_SECONDS
     if case.workers > 1:
-        return case.start is Start.WARM and not long
+        return not long
     return not long or case.start is Start.WARM or case.who in _LONG_COLD
 
 
