@@ -27,7 +27,7 @@ M_contra = TypeVar("M_contra", contravariant=True)
 W_co = TypeVar("W_co", covariant=True)
 
 #: How long one fetch waits for a message: also how long an idle host takes to stop.
-FETCH_SECONDS: Final = 1.0
+FETCH_SECONDS: Final = 0.5
 #: How often the broker is told that a message is still being worked on: a third of the workers'
 #: ack_wait.  The scheduler's is shorter, and so is its pace.
 IN_PROGRESS_SECONDS: Final = 10.0
