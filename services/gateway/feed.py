@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from msgspec.structs import replace
 
 from services.gateway.core import current
+from services.gateway.followers import Followers, as_its_leader
 from services.gateway.frames import batch_frame, gone_frame, job_frame, progress_frame
 from services.gateway.projection import BATCH, JOB, Mark
 from shared.actor.stopping import unless_stopped
@@ -86,6 +87,7 @@ class Feed:
         self._now = now
         self._log = log
         self._live: dict[str, Progress] = {}
+        self._followers = Followers()
         #: Batches of which something has changed since they were told.
         self._touched: dict[str, None] = {}
         self._missed = asyncio.Event()
@@ -98,8 +100,12 @@ class Feed:
         self._progress: Decoder[Progress] = Decoder(Progress)
 
     def now(self, stored: Snapshot) -> Snapshot:
-        """A snapshot with what has been told since: ticks, and its place in the queue."""
-        return self._places.placed(current(stored, self._live.get(stored.id)))
+        """A snapshot with what has been told since: ticks, its place in the queue, its leader."""
+        seen = self._places.placed(current(stored, self._live.get(stored.id)))
+        if seen.follows is None or (row := self._projection.get(seen.follows)) is None:
+            return seen
+        leader = current(row.snapshot, self._live.get(seen.follows))
+        return as_its_leader(seen, self._places.placed(leader))
 
     def frame(self, mark: Mark) -> Frame | None:
         """The event that tells of a change; None if it has changed again since."""
@@ -166,6 +172,7 @@ class Feed:
         self._projection.clear()
         self._live.clear()
         self._touched.clear()
+        self._followers.clear()
         self._heard, self._suspicious, self._quiet = 0, False, True
         try:
             await self._catch_up()
@@ -216,11 +223,15 @@ class Feed:
     def _take_job(self, stored: Stored) -> None:
         if stored.job is None:
             self._live.pop(stored.job_id, None)
+            self._followers.note(stored.job_id, None)
             if self._projection.remove(stored.revision, stored.job_id, self._now()):
                 self._tell(gone_frame(Mark(stored.revision, JOB, stored.job_id, gone=True)))
             return
         seen = self._projection.store(stored.revision, stored.job)
-        if seen is None or self._quiet:
+        if seen is None:
+            return
+        self._followers.note(seen.id, seen.follows)
+        if self._quiet:
             return
         if seen.status.terminal:
             self._live.pop(seen.id, None)
@@ -229,6 +240,9 @@ class Feed:
             self._projection.advance(known.id, known.progress)
         self._touch(known)
         self._tell(job_frame(stored.revision, known))
+        for follower in self._followers.of(seen.id):
+            if (row := self._projection.get(follower)) is not None:
+                self._tell(job_frame(None, self.now(row.snapshot)))
 
     def _take_batch(self, stored: StoredBatch) -> None:
         if stored.batch is None:
@@ -265,6 +279,12 @@ class Feed:
         if progress.progress < known.progress:  # told by a scheduler that has just taken over
             progress = replace(progress, progress=known.progress)
         self._live[progress.job_id] = progress
+        self._show(known, progress)
+        for follower in self._followers.of(progress.job_id):
+            if (other := self._projection.get(follower)) is not None:
+                self._show(other.snapshot, replace(progress, job_id=follower))
+
+    def _show(self, seen: Snapshot, progress: Progress) -> None:
         self._projection.advance(progress.job_id, progress.progress)
-        self._touch(known)
+        self._touch(seen)
         self._ring.append(progress_frame(progress))

@@ -22,8 +22,8 @@ class _Named(Struct, frozen=True):
     id: str
 
 
-def job_frame(revision: int, seen: Snapshot) -> Frame:
-    """A job's new state; its id is the revision."""
+def job_frame(revision: int | None, seen: Snapshot) -> Frame:
+    """A job's new state; its id is the revision, if it is its own record that has changed."""
     return _frame("job", seen, job_id=seen.id, revision=revision, last=seen.status.terminal)
 
 

@@ -106,6 +106,8 @@ class Pieces:
         """``GET /v1/jobs/{id}/pieces/{n}/{stem}.wav``, sent while it is made."""
         with self._place():
             job = await self._record(request.match_info["job_id"])
+            if job.follows is not None:  # what is computed, its leader computes
+                job = await self._record(job.follows)
             piece, stem = int(request.match_info["piece"]), request.match_info["stem"]
             source = source_of_piece(job, piece, stem)
             stretch = Stretch(blobs=self._blobs, source=source, piece=piece, stem=stem)

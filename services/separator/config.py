@@ -45,9 +45,9 @@ class SeparatorConfig(ServiceConfig, frozen=True, kw_only=True):
     #: What is computed with where a client leaves it open: exact, fast; empty: exact on a CPU,
     #: fast on a GPU.
     precision: Precision | None = None
-    #: Chunks that are separated at once; 0: two on a CPU, so that it computes while one is loaded
-    #: or stored; four on each GPU, so that it always has enough windows for a batch.  On a CPU
-    #: each two share an engine process.
+    #: Chunks that are separated at once; 0: one on a CPU, four on each GPU, so that it always has
+    #: enough windows for a batch.  On a CPU each two share an engine process: with two it
+    #: computes while one is loaded or stored, which pays where the store is slow.
     separate_slots: int = 0
     #: Tracks that are finalized at once.
     finalize_slots: int = 1

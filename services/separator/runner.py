@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from services.separator.batching import Kind, choose
-from services.separator.batchsize import BatchSize, measured
+from services.separator.batchsize import BatchSize, Found, measured
 from services.separator.devices import CPU, free_cache, out_of_memory, placed
 from services.separator.precision import arithmetic
 from services.separator.windows import Run
@@ -149,22 +149,30 @@ class Runner:
         if not tickets:
             return False
         first = tickets[0]
-        try:
-            self._batch([one for one in tickets if one.device == first.device])
-        except StembusError as exc:
-            self._fail(first, exc)
-        except Exception as exc:  # noqa: BLE001 - a model's own bug ends its chunk, not the engine
-            detail = f"{first.model.name}: {type(exc).__name__}: {exc}"[:300]
-            self._fail(first, RetryableError(Code.WORKER_CRASHED, detail))
+        together = [one for one in tickets if one.device == first.device]
+        error = self._tried(together)
+        if error is not None and len(together) > 1:
+            # One of several chunks is to blame: the oldest, if it fails alone, too.
+            error = self._tried([first])
+        if error is not None:
+            first.call_off()
+            first.deliver(error)
         return True
+
+    def _tried(self, tickets: list[Ticket]) -> StembusError | None:
+        """Compute a batch; what went wrong."""
+        try:
+            self._batch(tickets)
+        except StembusError as exc:
+            return exc
+        except Exception as exc:  # noqa: BLE001 - a model's own bug ends its chunk, not the engine
+            detail = f"{tickets[0].model.name}: {type(exc).__name__}: {exc}"[:300]
+            return RetryableError(Code.WORKER_CRASHED, detail)
+        return None
 
     def _waiting(self) -> list[Ticket]:
         self._tickets = [ticket for ticket in self._tickets if ticket.waiting]
         return list(self._tickets)
-
-    def _fail(self, ticket: Ticket, error: StembusError) -> None:
-        ticket.call_off()
-        ticket.deliver(error)
 
     def _batch(self, tickets: list[Ticket]) -> None:
         head = tickets[0]
@@ -190,7 +198,7 @@ class Runner:
         if outputs is None:
             self._no_room(head, member, size, len(inputs))
             return  # again, with less
-        size.fitted()
+        size.fitted(len(inputs))
         for (ticket, run), output in zip(chosen, outputs, strict=True):
             self._remember_silence(run, output)
             ticket.deliver(Outcome(run, output))
@@ -232,13 +240,14 @@ class Runner:
     def _size(self, ticket: Ticket, kind: Kind) -> BatchSize:
         key = (f"{kind.digest}/{kind.precision}", str(ticket.device))
         if key not in self._sizes:
-            most = 1 if ticket.device == CPU else self._batch_windows
+            found = Found(1 if ticket.device == CPU else self._batch_windows)
             if ticket.device == self._device:
-                most = self._batch_windows or self._measured(ticket, kind, key[0])
-            self._sizes[key] = BatchSize(most)
+                chosen = self._batch_windows
+                found = Found(chosen) if chosen else self._measured(ticket, kind, key[0])
+            self._sizes[key] = BatchSize(found)
         return self._sizes[key]
 
-    def _measured(self, ticket: Ticket, kind: Kind, model: str) -> int:
+    def _measured(self, ticket: Ticket, kind: Kind, model: str) -> Found:
         known = self._book.get(model)
         if known is not None:
             return known
@@ -251,7 +260,8 @@ class Runner:
 
         with _at_work({ticket}):
             found = measured(run, self._clock)
-        print(f"{ticket.model.name} on {ticket.device}: {found} windows at once", flush=True)  # noqa: T201 - likewise
+        said = f"{ticket.model.name} on {ticket.device}: {found.windows} windows at once"
+        print(said, flush=True)  # noqa: T201 - likewise
         self._book.put(model, found)
         return found
 

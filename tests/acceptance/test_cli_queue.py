@@ -109,7 +109,7 @@ async def test_a_full_queue_is_told_with_an_exit_code_of_its_own(
         # The queue is told once a second or so: what is shown follows.
         while not re.search(r"waiting +3", figures := (await shell("stats")).out):
             continue
-        assert re.search(r"separator-\w+ +separate +0 of 2", figures)
+        assert re.search(r"separator-\w+ +separate +0 of 1", figures)
         for job in jobs:
             await api.order(job["id"], "cancel")
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from tests.acceptance.trial import Stems, Trial
     from tests.support.stack import RunningStack
 
+#: Two chunks in one engine: what befalls one must not harm the other.
+TWO_AT_ONCE = SETTINGS | {"STEMBUS_SEPARATE_SLOTS": "2"}
 #: Room for the chunks of one song, far below what a disk has.
 DISK_BYTES = 256 << 20
 #: How a job's timeline tells of it.
@@ -55,7 +57,7 @@ def hurt_stack(
     data = tmp_path_factory.mktemp("hurt")
     with (
         small_disk(data / "blobs" / "work", DISK_BYTES),
-        running_stack(data, models=models_dir, settings=SETTINGS) as running,
+        running_stack(data, models=models_dir, settings=TWO_AT_ONCE) as running,
     ):
         yield running
 

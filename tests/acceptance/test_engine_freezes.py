@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 #: Seconds of standing still: longer than the broker waits for a worker, shorter than a song's end.
 FREEZE_SECONDS = 40.0
-#: One chunk in each separator's hands: then it is known which ones stand still.
-ONE_EACH = SETTINGS | {"STEMBUS_SEPARATE_SLOTS": "1"}
 #: Chunks enough that two can be in frozen hands while there is something left for the third.
 SECONDS = 90.0
 
@@ -37,7 +35,7 @@ SECONDS = 90.0
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterator[RunningStack]:
     data = tmp_path_factory.mktemp("crowd")
-    with running_stack(data, models=models_dir, settings=ONE_EACH, separators=3) as running:
+    with running_stack(data, models=models_dir, settings=SETTINGS, separators=3) as running:
         yield running
 
 

@@ -20,7 +20,7 @@ from services.gateway.schema import open_database
 from services.gateway.tallies import Tallies
 from services.gateway.workers import Workers
 from shared.contracts.codec import encode
-from shared.contracts.job import Phase
+from shared.contracts.job import Phase, Status
 from shared.contracts.live import Activity, Beat, ModelOffer, Progress, Queue
 from shared.contracts.snapshot import snapshot
 from shared.contracts.subjects import ALL_RECORDS, subject_of
@@ -131,6 +131,39 @@ async def test_what_was_written_before_is_known_at_once_and_told_to_nobody(house
     assert [mark.revision for mark in house.known] == [1, 2, 3, *range(5, 73)]
     assert [str(mark.id) for mark in house.known[-2:]] == [BATCH, "j3"]
     assert (house.ring.end, house.feed.touched(9)) == (0, [])
+
+
+async def test_a_follower_is_told_how_far_its_leader_is(house: House) -> None:
+    await house.feed.start()
+    leader = await house.store.write(separating(1), 0)
+    follower = replace(pending(), id="twin", follows=JOB)
+    last = await house.store.write(follower, 0)
+    await house.until(lambda: house.projection.revision == last)
+    await house.tell(55.0)
+    await house.until(lambda: len(house.ring.since(0) or ()) == 4)
+    told = [frame for frame in house.ring.since(0) or () if frame.job_id == "twin"]
+    assert [frame.revision for frame in told] == [last, None]
+    assert b'"progress":55.0' in told[-1].text
+    # It sees the chunks that are done, and is told of them though its record is the same.
+    last = await house.store.write(separating(2), leader)
+    await house.until(lambda: house.projection.revision == last)
+    row = house.projection.get("twin")
+    assert row is not None
+    seen = house.feed.now(row.snapshot)
+    expected = snapshot(separating(2))
+    assert (seen.status, seen.progress) == (Status.PENDING, max(55.0, expected.progress))
+    assert seen.separation == expected.separation
+    newest = (house.ring.since(0) or ())[-1]
+    assert (newest.job_id, newest.revision, newest.last) == ("twin", None, False)
+    # What the leader comes to is the follower's only when its own record says so.
+    last = await house.store.write(completed(), last)
+    await house.until(lambda: house.projection.revision == last)
+    assert house.feed.now(row.snapshot).separation is None
+    last = await house.store.write(replace(follower, follows=None), 2)
+    await house.until(lambda: house.projection.revision == last)
+    await house.tell(60.0)
+    await house.tell(61.0, "nobody")
+    assert house.events[-1] == ("job", last)
 
 
 async def test_what_is_written_is_known_and_told(house: House) -> None:

@@ -166,6 +166,41 @@ async def test_a_song_that_is_cancelled_closes_its_player(
         await expect(card.get_by_test_id("player")).to_have_count(0)
 
 
+async def test_who_asks_for_the_same_song_sees_and_hears_it_being_made(
+    listener: Visitor, slow: RunningStack, tmp_path: Path
+) -> None:
+    async with aiohttp.ClientSession() as session:
+        api = Api(session, slow.url)
+        path = song(tmp_path, 5)
+        leader = await api.submit(path, reuse=True)
+        await api.until(leader["id"], lambda event: pieces_of(event.data) >= 1)
+        with held(slow):
+            twin = await api.submit(path, reuse=True)
+            seen = await api.job(twin["id"])
+            assert (seen["status"], seen["follows"]) == ("pending", leader["id"])
+            assert (seen["phase"], pieces_of(seen) >= 1) == ("separation", True)
+            assert seen["progress"] > 0
+            pieces = [
+                (await api.ask("GET", f"/v1/jobs/{job['id']}/pieces/0/vocals.wav")).body
+                for job in (leader, twin)
+            ]
+            assert pieces[0] == pieces[1]
+            assert len(pieces[0]) > 100_000
+            card = listener.page.locator(f"[data-job-id='{twin['id']}']")
+            await expect(card).to_contain_text("it is made once")
+            await expect(card.get_by_test_id("progress")).to_be_visible()
+            await card.get_by_test_id("open-player").click()
+            player = card.get_by_test_id("player")
+            await expect(player).to_have_attribute("data-state", "ready", timeout=PATIENCE)
+            await player.get_by_test_id("play").click()
+            await listener.probe("sounding()")
+        moved = [event async for event in api.follow(twin["id"])]
+        assert any(event.kind == "progress" for event in moved)
+        await expect(card).to_have_attribute("data-status", "completed", timeout=PATIENCE)
+        await expect(player).to_have_attribute("data-engine", "buffer", timeout=PATIENCE)
+        assert moved[-1].data["result"] == (await api.job(leader["id"]))["result"]
+
+
 async def test_pieces_are_the_finished_stems(slow: RunningStack, tmp_path: Path) -> None:
     async with aiohttp.ClientSession() as session:
         api = Api(session, slow.url)

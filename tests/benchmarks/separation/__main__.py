@@ -14,6 +14,7 @@ from rich.table import Table
 from shared.contracts.audio import Precision
 from tests.benchmarks.machine import this_machine
 from tests.benchmarks.separation import report
+from tests.benchmarks.separation.bounds import bounds
 from tests.benchmarks.separation.cases import Case, Start, Who, cases, rounds_of
 from tests.benchmarks.separation.ledger import Difference, Ledger, Measured
 from tests.benchmarks.separation.measuring import Course, difference
@@ -32,13 +33,21 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="also what says nothing new")
     parser.add_argument("--tiny", action="store_true", help="a network that takes no time")
     parser.add_argument("--profile", action="store_true", help="where a window's time goes")
+    parser.add_argument("--bounds", default="", help="memory for tracks of so many seconds")
     parser.add_argument("--rivals", type=Path, default=Path(".rivals-separation"))
     parser.add_argument("--ledger", type=Path, help="file to keep what is measured in, and go on")
     parser.add_argument("--out", type=Path, help="folder for separation.json, .md and .svg")
     arguments = parser.parse_args()
     console = Console()
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False)
+
     if arguments.profile:
-        profile(lambda line: console.print(line, highlight=False, markup=False))
+        profile(say)
+        return
+    if arguments.bounds:
+        asyncio.run(bounds([int(one) for one in arguments.bounds.split(",")], say))
         return
     page = asyncio.run(_measured(arguments, console))
     head, *lines = report.table(page)

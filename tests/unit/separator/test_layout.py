@@ -28,17 +28,17 @@ def config(device: str = "", slots: int = 0, threads: int = 0) -> SeparatorConfi
 @pytest.mark.parametrize(
     ("said", "machine", "expected"),
     [
-        # A CPU: an engine with two lanes; more of them share its cores out.
-        (config(), LAPTOP, [Seat("", 0, CPU_LANES, 8)]),
+        # A CPU: an engine; more of them, of two lanes each, share its cores out.
+        (config(), LAPTOP, [Seat("", 0, 1, 8)]),
         (config(slots=1), LAPTOP, [Seat("", 0, 1, 8)]),
-        (config(slots=2), LAPTOP, [Seat("", 0, 2, 8)]),
+        (config(slots=2), LAPTOP, [Seat("", 0, CPU_LANES, 8)]),
         (config(slots=3), LAPTOP, [Seat("", 0, 2, 4), Seat("", 1, 1, 4)]),
         (config(slots=4), LAPTOP, [Seat("", 0, 2, 4), Seat("", 1, 2, 4)]),
         (config(slots=32), LAPTOP, [Seat("", place, 2, 1) for place in range(16)]),
         (config(slots=4, threads=7), LAPTOP, [Seat("", 0, 2, 7), Seat("", 1, 2, 7)]),
-        (config("cpu"), LAPTOP, [Seat("cpu", 0, CPU_LANES, 8)]),
+        (config("cpu"), LAPTOP, [Seat("cpu", 0, 1, 8)]),
         # GPUs that nobody asked for are left alone.
-        (config("cpu"), TWO_GPUS, [Seat("cpu", 0, CPU_LANES, 9)]),
+        (config("cpu"), TWO_GPUS, [Seat("cpu", 0, 1, 9)]),
         (config("cpu,cpu", slots=3), TWO_GPUS, [Seat("cpu", 0, 2, 4), Seat("cpu", 1, 1, 4)]),
         # GPUs: each has one engine, with lanes.
         (config(), Machine(8, 1), [Seat("", 0, GPU_LANES, 8)]),
@@ -107,6 +107,28 @@ def test_gpus_are_counted_as_far_as_they_may_be_seen(
         (tmp_path / name).touch()
     environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     assert this_machine(environ, tmp_path).gpus == gpus
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [
+        ("max 100000\n", None),
+        ("100000 100000\n", 1),
+        ("199999 100000\n", 1),
+        ("50000 100000\n", 1),
+        ("100000000 100000\n", None),
+        ("", None),
+        ("junk", None),
+        ("100000 0", None),
+    ],
+)
+def test_a_containers_share_of_the_cores_is_all_that_is_used(
+    text: str, cores: int | None, tmp_path: Path
+) -> None:
+    quota = tmp_path / "cpu.max"
+    without = this_machine({}, tmp_path, quota).cores
+    quota.write_text(text)
+    assert this_machine({}, tmp_path, quota).cores == (cores or without)
 
 
 def test_a_machine_without_a_folder_of_devices_has_no_gpu(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pytest
 import torch
 
-from services.separator.batchsize import RECOVERY, SizeBook
+from services.separator.batchsize import RECOVERY, Found, SizeBook
 from services.separator.devices import CPU
 from services.separator.runner import SILENCES, Runner
 from shared.contracts.audio import Precision
+from shared.errors import Code, RetryableError
 from tests.support.audio import Audio, noise, silence
 from tests.support.networks import GPU, Cheap, Crowded, Doing, cheap_model, crowded
 from tests.support.separating import finished, opened, plan_for, run_all, runner, separate
@@ -206,6 +208,29 @@ def test_batches_mix_songs() -> None:
         np.testing.assert_allclose(wanted, chunk.sums, atol=1e-6)
 
 
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_of_chunks_in_one_batch_only_the_one_that_fails_alone_is_to_blame(bad: int) -> None:
+    chunks: list[Chunk] = []
+
+    def check(mix: torch.Tensor) -> None:
+        for window in mix.numpy():
+            if any(np.array_equal(window, run.given) for run in chunks[bad].ticket.runs):
+                raise ArithmeticError(str(len(mix)))
+
+    model = cheap_model(Doing(check))
+    songs = [song_of(3, seed) for seed in range(3)]
+    expected = [alone(cheap_model(), audio) for audio in songs]
+    chunks += [chunk_of(model, audio) for audio in songs]
+    run_all(submitted(runner(batch=4), *chunks))
+    for number, (wanted, chunk) in enumerate(zip(expected, chunks, strict=True)):
+        if number == bad:
+            with pytest.raises(RetryableError, match="ArithmeticError") as caught:
+                assert chunk.sums.size
+            assert caught.value.code is Code.WORKER_CRASHED
+        else:
+            np.testing.assert_allclose(wanted, chunk.sums, atol=1e-6)
+
+
 def test_models_do_not_mix() -> None:
     (one, one_module), (two, two_module) = counted("one"), counted("two")
     audio = song_of(3)
@@ -259,7 +284,7 @@ def test_a_device_is_measured_once_and_the_next_runner_reads_it(tmp_path: Path) 
     again = runner(GPU, batch=0, book=book, clock=clock)
     run_all(submitted(again, chunk_of(model, song_of(8), GPU)))
     assert module.batches[12:] == [4, 4]
-    assert SizeBook(book, str(GPU)).get(f"{model.digest}/exact") == 4
+    assert SizeBook(book, str(GPU)).get(f"{model.digest}/exact") == Found(4)
 
 
 def test_another_precision_is_another_measurement(tmp_path: Path) -> None:

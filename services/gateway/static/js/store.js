@@ -21,6 +21,10 @@ const OVER = new Set(["completed", "failed", "cancelled"]);
 /** Whether only a retry can change the job any more. @param {Snapshot} job */
 export const isOver = (job) => OVER.has(job.status);
 
+/** Whether something is being done for a job, be it in another one that it follows. @param {Snapshot} job */
+export const isAtWork = ({ status, phase, follows, held }) =>
+  status === "processing" || (status === "pending" && !held && follows !== null && phase !== null);
+
 export class Store {
   /** @type {Map<string, Entry>} */
   jobs = new Map();
@@ -42,7 +46,7 @@ export class Store {
     const ordered = streamed && held?.streamed;
     if (held && !ordered && Date.parse(job.updated_at) < Date.parse(held.job.updated_at)) return;
     const retried = held && isOver(held.job) && !isOver(job);
-    const live = held?.live && job.status === "processing" && held.live.phase === job.phase ? held.live : null;
+    const live = held?.live && isAtWork(job) && held.live.phase === job.phase ? held.live : null;
     const floor = held && !retried ? held.progress : 0;
     const placed = held ? inItsPlace(job, held.job) : job;
     this.jobs.set(job.id, { job: placed, live, streamed, progress: Math.max(floor, job.progress) });
@@ -52,7 +56,7 @@ export class Store {
   /** Take in a progress report. @param {Progress} live */
   tick(live) {
     const held = this.jobs.get(live.job_id);
-    if (!held || held.job.status !== "processing" || behind(live.phase, held.job.phase)) return;
+    if (!held || !isAtWork(held.job) || behind(live.phase, held.job.phase)) return;
     this.jobs.set(live.job_id, { ...held, live, progress: Math.max(held.progress, live.progress) });
     this.#changes.touch(live.job_id);
   }

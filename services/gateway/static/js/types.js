@@ -27,7 +27,7 @@
  * @typedef {Place & {id: string, status: Status, phase: Phase|null, progress: number,
  *   source: Source, options: Options, owner: string, priority: Priority, batch: string|null,
  *   created_at: string, updated_at: string, run_at: string|null, deadline: string|null,
- *   queued_at: string|null, held: boolean, started_at: string|null, finished_at: string|null,
+ *   queued_at: string|null, held: boolean, follows: string|null, started_at: string|null, finished_at: string|null,
  *   metadata: Metadata|null, seconds: number|null,
  *   original: string|null, separation: Separation|null, stems: StemFile[],
  *   loudness: number|null, gain: number, remarks: Remark[],

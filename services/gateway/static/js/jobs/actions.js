@@ -6,6 +6,7 @@ import { Confirmation, deedButton } from "../button.js";
 import { freshId, h } from "../dom.js";
 import { icon } from "../icons.js";
 import { isSoon } from "../player/playable.js";
+import { isAtWork } from "../store.js";
 
 /** @typedef {import("../types.js").Snapshot} Snapshot */
 /** @typedef {import("../types.js").Priority} Priority */
@@ -119,7 +120,7 @@ export class Actions {
   /** @param {HTMLElement} button */
   #drawPlayer(button) {
     const open = this.#open;
-    const words = open ? "Close the mixer" : this.#job?.status === "processing" ? "Listen to what is ready" : "Open the mixer";
+    const words = open ? "Close the mixer" : this.#job && isAtWork(this.#job) ? "Listen to what is ready" : "Open the mixer";
     if (button.textContent === words) return;
     button.className = `button ${open ? "" : "primary"}`;
     button.setAttribute("aria-expanded", String(open));
@@ -157,7 +158,9 @@ export class Actions {
 function possible(job) {
   const { status, stems, held } = job;
   switch (status) {
-    case "pending": return [held ? "release" : "hold", "front", "priority", "cancel"];
+    case "pending":
+      if (isAtWork(job)) return isSoon(job) ? ["player", "hold", "cancel"] : ["hold", "cancel"];
+      return [held ? "release" : "hold", "front", "priority", "cancel"];
     case "scheduled": return [held ? "release" : "hold", "priority", "cancel"];
     case "processing": return isSoon(job) ? ["player", "cancel"] : ["cancel"];
     case "completed": return stems.length ? ["player", "bundle", "delete"] : ["delete"];

@@ -6,6 +6,7 @@ import { deedButton } from "../button.js";
 import { freshId, h, setData, setText } from "../dom.js";
 import { chipWord, shortUrl, titleOf } from "../format.js";
 import { icon } from "../icons.js";
+import { isAtWork } from "../store.js";
 import { ago, clock } from "../times.js";
 import { Actions } from "./actions.js";
 import { problemBox } from "./problem.js";
@@ -81,7 +82,7 @@ export class Card {
     setText(this.#chip, chipWord(job));
     this.#thumb.update(pictureOf(job));
     this.#waiting.update(job, now);
-    const moving = job.status === "processing";
+    const moving = isAtWork(job);
     const stopped = (job.status === "failed" || job.status === "cancelled") && progress > 0;
     this.#progress.element.hidden = !moving && !stopped;
     if (moving || stopped) this.#progress.update(entry, now);

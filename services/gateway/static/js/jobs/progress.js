@@ -4,6 +4,7 @@
 import { freshId, h, setData, setText, svg } from "../dom.js";
 import { activityWords } from "../format.js";
 import { icon } from "../icons.js";
+import { isAtWork } from "../store.js";
 import { timeLeft } from "../times.js";
 
 /** @type {[import("../types.js").Phase, string][]} */
@@ -42,7 +43,7 @@ export class ProgressView {
   /** @param {import("../store.js").Entry} entry @param {number} now */
   update({ job, progress, live }, now) {
     const at = STEPS.findIndex(([phase]) => phase === job.phase);
-    const running = job.status === "processing";
+    const running = isAtWork(job);
     this.#steps.forEach((step, index) => {
       const state = index < at ? "done" : index === at ? (running ? "active" : "stopped") : "ahead";
       setData(step, "state", state);

@@ -1,11 +1,13 @@
 // @ts-check
 /** Which jobs have something to listen to. Pure. */
 
+import { isAtWork } from "../store.js";
+
 /** @typedef {import("../types.js").Snapshot} Snapshot */
 
 /** Whether the song is being taken apart: then what is done of it can be heard. @param {Snapshot} job */
-export function isGrowing({ status, phase }) {
-  return status === "processing" && (phase === "separation" || phase === "finalization");
+export function isGrowing(job) {
+  return isAtWork(job) && (job.phase === "separation" || job.phase === "finalization");
 }
 
 /** Whether the first piece is there, and more will follow. @param {Snapshot} job */
