@@ -13,8 +13,11 @@ from shared.separation.identity import picture_id
 
 #: Bytes of the largest picture that is taken: each stem's file holds it.
 COVER_BYTES: Final = 4 << 20
-#: Pixels of its longer side at most: what it unpacks to fits any browser's memory.
+#: Pixels of its longer side, and of all of it, at most: what it unpacks to, 64 MB, fits a phone.
 COVER_PIXELS: Final = 8192
+COVER_AREA: Final = 1 << 24
+#: Segments and fill bytes of a JPEG that are stepped over in search of its size.
+_STEPS: Final = 4096
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _JPEG: Final = b"\xff\xd8\xff"
@@ -45,6 +48,8 @@ def cover_of(track: str, data: bytes) -> Cover | None:
         return None
     if size is None or not all(0 < side <= COVER_PIXELS for side in size):
         return None
+    if size.width * size.height > COVER_AREA:
+        return None
     return Cover(
         track=track,
         id=picture_id(data),
@@ -68,8 +73,8 @@ def _png_size(data: bytes) -> Size | None:
 def _jpeg_size(data: bytes) -> Size | None:
     """The size that the first frame's header says."""
     place = 2
-    while place + 4 <= len(data):
-        if data[place] != 0xFF:  # noqa: PLR2004 - every marker begins so
+    for _ in range(_STEPS):
+        if place + 4 > len(data) or data[place] != 0xFF:  # noqa: PLR2004 - every marker begins so
             return None
         marker = data[place + 1]
         if marker == 0xFF:  # noqa: PLR2004 - any number of fill bytes may come before one

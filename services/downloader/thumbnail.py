@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Seconds that all of its pictures may take together: a song does not wait longer for one.
 SECONDS: Final = 10.0
 #: Addresses that are tried; a site has the same picture in many sizes.
-TRIES: Final = 3
+TRIES: Final = 5
 #: Endings of addresses of pictures that no file of music can hold.
 _USELESS: Final = (".webp", ".avif", ".gif", ".svg", ".heic")
 
@@ -33,9 +33,17 @@ def candidates(info: Mapping[str, Any]) -> list[str]:
         if isinstance(listed, list)
         else []
     )
-    links = (clean_link(one) for one in (*found, info.get("thumbnail")))
-    useful = (link for link in links if link and not _path(link).endswith(_USELESS))
-    return list(dict.fromkeys(useful))[:TRIES]
+    best = [link for link in map(_useful, found) if link]
+    # Many of them are guesses; that there is the one it names itself, yt-dlp is sure of.
+    sure = _useful(info.get("thumbnail"))
+    return list(dict.fromkeys([*best[: TRIES - 1], *([sure] if sure else best[TRIES - 1 :])]))[
+        :TRIES
+    ]
+
+
+def _useful(value: object) -> str | None:
+    link = clean_link(value)
+    return None if link is None or _path(link).endswith(_USELESS) else link
 
 
 def keep_thumbnail(ydl: BoundedYoutubeDL, info: Mapping[str, Any], target: Path) -> None:

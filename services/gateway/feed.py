@@ -240,6 +240,8 @@ class Feed:
             self._projection.advance(known.id, known.progress)
         self._touch(known)
         self._tell(job_frame(stored.revision, known))
+        if seen.status.terminal:
+            return  # what its followers come to, their own records tell
         for follower in self._followers.of(seen.id):
             if (row := self._projection.get(follower)) is not None:
                 self._tell(job_frame(None, self.now(row.snapshot)))
@@ -281,8 +283,10 @@ class Feed:
         self._live[progress.job_id] = progress
         self._show(known, progress)
         for follower in self._followers.of(progress.job_id):
-            if (other := self._projection.get(follower)) is not None:
-                self._show(other.snapshot, replace(progress, job_id=follower))
+            if (row := self._projection.get(follower)) is None or row.snapshot.held:
+                continue
+            mine = self.now(row.snapshot)
+            self._show(mine, replace(progress, job_id=follower, progress=mine.progress))
 
     def _show(self, seen: Snapshot, progress: Progress) -> None:
         self._projection.advance(progress.job_id, progress.progress)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Followers of one job that are told live how far it is; all of them see it when they ask.
 TOLD_LIVE: Final = 50
+#: Most progress of one that gets what has come of another, but does not have it yet.
+ALMOST: Final = 99.9
 
 
 class Followers:
@@ -24,8 +26,11 @@ class Followers:
 
     def note(self, job_id: str, leader: str | None) -> None:
         """A job follows this one now, or nobody."""
-        before = self._leaders.pop(job_id, None)
+        before = self._leaders.get(job_id)
+        if before == leader:
+            return
         if before is not None:
+            del self._leaders[job_id]
             others = self._followers[before]
             del others[job_id]
             if not others:
@@ -47,13 +52,13 @@ class Followers:
 def as_its_leader(seen: Snapshot, leader: Snapshot) -> Snapshot:
     """A follower's snapshot with what its leader has come to, which is all that it waits for."""
     waits = seen.status is Status.PENDING and not seen.held
-    leads = not leader.status.terminal and leader.follows is None
-    if not (waits and leads and seen.follows == leader.id):
+    if not waits or seen.follows != leader.id or leader.follows is not None:
         return seen
+    # One that has ended is followed for a moment yet: until the follower's own record says more.
     return replace(
         seen,
         phase=leader.phase,
-        progress=max(seen.progress, leader.progress),
+        progress=max(seen.progress, min(leader.progress, ALMOST)),
         position=leader.position,
         starts_at=leader.starts_at,
         eta=leader.eta,

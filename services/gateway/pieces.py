@@ -165,7 +165,9 @@ def playlist_of(job: Snapshot) -> Playlist:
         complete = job.status is Status.COMPLETED
         stems = tuple(stem.name for stem in job.stems)
         return Playlist(pieces=[], stems=stems, seconds=whole, count=0, complete=complete)
-    audible = job.status is Status.PROCESSING and job.phase in _AUDIBLE
+    # Of one that follows another these are that one's.
+    follows = job.status is Status.PENDING and job.follows is not None and not job.held
+    audible = (job.status is Status.PROCESSING or follows) and job.phase in _AUDIBLE
     last = parts.chunks - 1
     pieces = [
         Piece(

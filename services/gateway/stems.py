@@ -79,6 +79,9 @@ class Stems:
         if cover is None:
             raise TerminalError(Code.COVER_NOT_FOUND, job.id)
         headers = {"Content-Type": cover.picture.media_type}
+        # Only an address that names the picture always has the same one.
+        if request.query.get("v") != cover.id:
+            headers["Cache-Control"] = "private, no-cache"
         return await self._send(request, track_cover_key(cover), headers)
 
     async def _send(
@@ -88,9 +91,10 @@ class Stems:
         if info is None:
             raise TerminalError(Code.BLOB_MISSING, key)
         tag = f'"{info.etag.strip(chr(34))}"'
-        headers |= {"ETag": tag, "Accept-Ranges": "bytes", "Cache-Control": _CACHE}
+        headers = {"Cache-Control": _CACHE, "ETag": tag, "Accept-Ranges": "bytes", **headers}
         if tag in _tags(request.headers.get("If-None-Match", "")):
-            return web.Response(status=304, headers={"ETag": tag, "Cache-Control": _CACHE})
+            kept = {name: headers[name] for name in ("ETag", "Cache-Control")}
+            return web.Response(status=304, headers=kept)
         try:
             asked = _asked_range(request, info, tag)
         except TerminalError as exc:  # a client that asked for too much learns how much there is

@@ -119,7 +119,7 @@ class Separator:
                         return await self._separate(engine, work, report, started)
                 # It was this chunk's fault or that of one beside it: who dies alone, is to blame.
                 async with self._engines.lend(alone=True) as engine:
-                    return await self._separate(engine, work, report, started)
+                    return await self._separate(engine, work, report, self._clock())
 
     async def _prepare(
         self, engine: Engine, work: PrepareWork, report: Report, started: float

@@ -52,7 +52,7 @@ WARM_SECONDS: Final = 120.0
 #: given back when there is nothing to do (``devices.free_cache``).  Other allocators do not know
 #: these names.
 KEPT_MEMORY: Final = {
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 40),
+    "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
     "MALLOC_ARENA_MAX": "1",
 }
@@ -131,10 +131,11 @@ class Engines:
         return place
 
     def _best(self, *, alone: bool) -> _Place | None:
-        place = max(self._places, key=lambda one: (one.free, one.helper is not None))
         if alone:
-            return place if place.free == place.seat.lanes else None
-        return place if place.free and not self._lonely else None
+            able = [one for one in self._places if one.free == one.seat.lanes]
+        else:
+            able = [one for one in self._places if one.free and not self._lonely]
+        return max(able, key=lambda one: (one.free, one.helper is not None), default=None)
 
     async def close(self) -> None:
         """End every engine: for an orderly stop, after the works have ended."""

@@ -193,10 +193,22 @@ class Engine:
         )
         ticket = Ticket(model, windows.runs, self._device)
         self._runner.submit(ticket)
-        outcomes = ticket.outcomes(report.called_off.is_set)
-        for done, outcome in enumerate(outcomes, start=1):
-            windows.add(outcome.run, outcome.output)
+        done, seen = 0, self._runner.batches
+
+        def told() -> None:
             report(Progressed(activity=Activity.SEPARATING, fraction=done / len(windows.runs)))
+
+        def waits() -> None:
+            # While others are computed it says that it lives; if nobody is, nobody says so.
+            nonlocal seen
+            if seen != self._runner.batches:
+                seen = self._runner.batches
+                told()
+
+        for outcome in ticket.outcomes(report.called_off.is_set, waits):
+            windows.add(outcome.run, outcome.output)
+            done += 1
+            told()
         # Raises where it was called off: then not all windows have come.
         report(Progressed(activity=Activity.SEPARATING, fraction=1.0))
         self._blobs.put(request.key, pack_span(header_of(plan, chunk), windows.sums()))

@@ -82,10 +82,13 @@ class Ticket:
         self._delivered += 1
         self._outcomes.put(outcome)
 
-    def outcomes(self, called_off: Callable[[], bool]) -> Iterator[Outcome]:
+    def outcomes(
+        self, called_off: Callable[[], bool], waits: Callable[[], None] = lambda: None
+    ) -> Iterator[Outcome]:
         """Each window's output as it comes; raises what went wrong.
 
-        Ends early when it is ``called_off``, which is looked at every LOOK_SECONDS.
+        Ends early when it is ``called_off``, which is looked at every LOOK_SECONDS; ``waits`` is
+        called as often.
         """
         for _ in self.runs:
             while True:
@@ -97,6 +100,7 @@ class Ticket:
                 with suppress(queue.Empty):
                     outcome = self._outcomes.get(timeout=LOOK_SECONDS)
                     break
+                waits()
             if isinstance(outcome, StembusError):
                 raise outcome
             yield outcome
@@ -122,6 +126,8 @@ class Runner:
         self._changed = threading.Condition()
         self._sizes: dict[tuple[str, str], BatchSize] = {}
         self._silences: OrderedDict[tuple[Kind, bytes], Samples] = OrderedDict()
+        #: Batches that were computed, whoever's: as long as it grows, waiting makes sense.
+        self.batches = 0
 
     def submit(self, ticket: Ticket) -> None:
         """Get in line."""
@@ -199,6 +205,7 @@ class Runner:
             self._no_room(head, member, size, len(inputs))
             return  # again, with less
         size.fitted(len(inputs))
+        self.batches += 1
         for (ticket, run), output in zip(chosen, outputs, strict=True):
             self._remember_silence(run, output)
             ticket.deliver(Outcome(run, output))

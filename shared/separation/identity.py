@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from shared.contracts.audio import AudioFormat, Metadata, Plan, Track
 
 #: Part of every result's id: raise it when the same parameters begin to give other files.
-RESULT_VERSION: Final = 2
+RESULT_VERSION: Final = 3
 
 #: Bytes of a picture's hash.
 _PICTURE_BYTES: Final = 16

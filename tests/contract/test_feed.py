@@ -156,14 +156,30 @@ async def test_a_follower_is_told_how_far_its_leader_is(house: House) -> None:
     newest = (house.ring.since(0) or ())[-1]
     assert (newest.job_id, newest.revision, newest.last) == ("twin", None, False)
     # What the leader comes to is the follower's only when its own record says so.
+    before = len(house.ring.since(0) or ())
     last = await house.store.write(completed(), last)
     await house.until(lambda: house.projection.revision == last)
-    assert house.feed.now(row.snapshot).separation is None
+    assert [frame.job_id for frame in (house.ring.since(0) or ())[before:]] == [JOB]
+    assert house.feed.now(row.snapshot).status is Status.PENDING
     last = await house.store.write(replace(follower, follows=None), 2)
     await house.until(lambda: house.projection.revision == last)
     await house.tell(60.0)
     await house.tell(61.0, "nobody")
     assert house.events[-1] == ("job", last)
+
+
+async def test_a_follower_that_is_held_is_told_nothing(house: House) -> None:
+    await house.feed.start()
+    await house.store.write(separating(1), 0)
+    kept = replace(pending(), id="twin", follows=JOB, held_at=NOW)
+    last = await house.store.write(kept, 0)
+    await house.until(lambda: house.projection.revision == last)
+    await house.tell(55.0)
+    await house.until(lambda: len(house.ring.since(0) or ()) == 3)
+    assert [frame.job_id for frame in house.ring.since(0) or ()] == [JOB, "twin", JOB]
+    row = house.projection.get("twin")
+    assert row is not None
+    assert house.feed.now(row.snapshot).progress == 0
 
 
 async def test_what_is_written_is_known_and_told(house: House) -> None:

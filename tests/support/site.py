@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from tests.support.media import picture
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
@@ -26,6 +28,8 @@ class Site:
     def __init__(self, base: str) -> None:
         #: ``http://127.0.0.1:port``
         self.base = base
+        #: The same site at an address that its visitors must not go to.
+        self.elsewhere = ""
         #: Paths of all requests, in order.
         self.asked: list[str] = []
         #: Set while a stalling response is being read by someone.
@@ -42,10 +46,10 @@ def running_site(folder: Path) -> Iterator[Site]:
     async def start() -> None:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.2", 0).start()
 
     loop.run_until_complete(start())
-    host, port = runner.addresses[0][:2]
-    site.base = f"http://{host}:{port}"
+    site.base, site.elsewhere = (f"http://{host}:{port}" for host, port in runner.addresses)
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
@@ -70,6 +74,12 @@ def _app(folder: Path, site: Site) -> web.Application:
     async def noted(request: web.Request, handler: Handler) -> web.StreamResponse:
         site.asked.append(request.path)
         return await handler(request)
+
+    async def covered_elsewhere(request: web.Request) -> web.StreamResponse:
+        return await _page(_VIDEO.format(f"{site.elsewhere}/elsewhere.jpg"))(request)
+
+    async def elsewhere(_: web.Request) -> web.StreamResponse:
+        return web.FileResponse(folder / "cover.jpg")
 
     async def stall(request: web.Request) -> web.StreamResponse:
         """Half of an announced file, then nothing, for ever."""
@@ -99,9 +109,9 @@ def _app(folder: Path, site: Site) -> web.Application:
             ),
             web.get("/internal.html", _page('<audio src="http://10.0.0.7/a.mp3"></audio>')),
             web.get("/covered.html", _page(_VIDEO.format("/media/cover.jpg"))),
-            web.get("/slow-cover.html", _page(_VIDEO.format("/trickle.jpg"))),
             web.get("/long-cover.html", _page(_VIDEO.format("/endless.jpg"))),
-            web.get("/inward-cover.html", _page(_VIDEO.format("http://10.0.0.7/a.jpg"))),
+            web.get("/inward-cover.html", covered_elsewhere),
+            web.get("/elsewhere.jpg", elsewhere),
             web.get("/no-cover.html", _page(_VIDEO.format("/status/404"))),
             web.get("/false-cover.html", _page(_VIDEO.format("/media/song.mp3"))),
             web.get("/endless.jpg", _endless("image/jpeg")),
@@ -114,6 +124,12 @@ def _app(folder: Path, site: Site) -> web.Application:
     return app
 
 
+#: How what never ends begins: as what it says it is.
+_BEGINNINGS: Final = {
+    "text/html": b"<html><body>",
+    "audio/mpeg": b"\xff\xfb",
+    "image/jpeg": picture(),
+}
 #: A song with a picture.
 _VIDEO: Final = '<video src="/media/song.mp3" poster="{}"></video>'
 
@@ -141,7 +157,7 @@ def _endless(content_type: str) -> Handler:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": content_type})
         await response.prepare(request)
-        await response.write(b"<html><body>" if content_type == "text/html" else b"\xff\xfb")
+        await response.write(_BEGINNINGS[content_type])
         with suppress(ConnectionError):  # the only way in which it ends
             while True:
                 await response.write(b"a" * 65_536)

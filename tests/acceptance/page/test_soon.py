@@ -176,8 +176,12 @@ async def test_who_asks_for_the_same_song_sees_and_hears_it_being_made(
         await api.until(leader["id"], lambda event: pieces_of(event.data) >= 1)
         with held(slow):
             twin = await api.submit(path, reuse=True)
+            follows = await api.until(twin["id"], lambda event: bool(event.data.get("follows")))
+            assert follows.data["follows"] == leader["id"]
             seen = await api.job(twin["id"])
-            assert (seen["status"], seen["follows"]) == ("pending", leader["id"])
+            assert seen["status"] == "pending"
+            listed = (await api.ask("GET", f"/v1/jobs/{twin['id']}/pieces")).json
+            assert len(listed["pieces"]) == pieces_of(seen)
             assert (seen["phase"], pieces_of(seen) >= 1) == ("separation", True)
             assert seen["progress"] > 0
             pieces = [

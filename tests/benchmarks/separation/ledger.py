@@ -56,4 +56,5 @@ class Ledger:
             case Measured():
                 self.outcomes.append(entry.outcome)
             case Difference():
-                self.differences[entry.seconds] = entry.largest
+                known = self.differences.get(entry.seconds, 0.0)
+                self.differences[entry.seconds] = max(known, entry.largest)

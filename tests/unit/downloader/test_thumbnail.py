@@ -29,6 +29,20 @@ SAID: dict[str, tuple[dict[str, Any], list[str]]] = {
         },
         ["https://e.org/x.jpg", "https://e.org/m.jpg", "https://e.org/s.jpg"],
     ),
+    "guesses, and one that is there": (
+        {
+            "thumbnails": [{"url": f"https://e.org/{n}.jpg"} for n in range(9)],
+            "thumbnail": "https://e.org/2.jpg",
+        },
+        [f"https://e.org/{n}.jpg" for n in (8, 7, 6, 5, 2)],
+    ),
+    "guesses, and one that no file can hold": (
+        {
+            "thumbnails": [{"url": f"https://e.org/{n}.jpg"} for n in range(9)],
+            "thumbnail": "https://e.org/2.webp",
+        },
+        [f"https://e.org/{n}.jpg" for n in (8, 7, 6, 5, 4)],
+    ),
     "what no file can hold": (
         {"thumbnails": [{"url": "https://e.org/a.jpg"}, {"url": "https://e.org/A.WEBP?x=1#y"}]},
         ["https://e.org/a.jpg"],
@@ -36,7 +50,7 @@ SAID: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no ending": ({"thumbnail": "https://e.org/picture?id=1"}, ["https://e.org/picture?id=1"]),
     "more than are tried": (
         {"thumbnails": [{"url": f"https://e.org/{n}.jpg"} for n in range(9)]},
-        [f"https://e.org/{n}.jpg" for n in (8, 7, 6)],
+        [f"https://e.org/{n}.jpg" for n in (8, 7, 6, 5, 4)],
     ),
     "a file of ours": ({"thumbnail": "file:///etc/passwd"}, []),
     "with a password": ({"thumbnail": "https://a:b@e.org/a.jpg"}, []),
@@ -71,6 +85,8 @@ async def test_a_song_comes_with_its_picture_and_never_fails_for_it(
     assert (tmp_path / fetched.name).read_bytes() == (media / "song.mp3").read_bytes()
     found = tmp_path / SITE_COVER
     assert found.exists() == PAGES[page]
+    # There is a picture there, which a guarded visitor does not come to.
+    assert "/elsewhere.jpg" not in site.asked
     if found.exists():
         assert found.read_bytes() == (media / "cover.jpg").read_bytes()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from services.gateway.followers import TOLD_LIVE, Followers, as_its_leader
+from services.gateway.followers import ALMOST, TOLD_LIVE, Followers, as_its_leader
 from shared.contracts.job import Phase, Status
 from shared.contracts.snapshot import Snapshot, snapshot
 from tests.support import jobs
@@ -52,8 +52,6 @@ def test_a_leader_that_waits_itself_lends_its_place() -> None:
         (replace(FOLLOWER, held=True), AT_WORK),
         (replace(FOLLOWER, status=Status.CANCELLED), AT_WORK),
         (replace(FOLLOWER, status=Status.PROCESSING), AT_WORK),
-        (FOLLOWER, leader(jobs.completed())),
-        (FOLLOWER, replace(AT_WORK, status=Status.FAILED)),
         (FOLLOWER, replace(AT_WORK, follows="a third")),
     ],
 )
@@ -61,6 +59,15 @@ def test_whoever_waits_for_nothing_of_it_is_shown_nothing_of_it(
     follower: Snapshot, other: Snapshot
 ) -> None:
     assert as_its_leader(follower, other) == follower
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
+def test_one_whose_leader_has_just_ended_does_not_fall_back(status: Status) -> None:
+    ended = replace(leader(jobs.completed()), status=status)
+    seen = as_its_leader(FOLLOWER, ended)
+    # Nor has it what it does not have yet.
+    assert (seen.status, seen.progress, seen.phase) == (Status.PENDING, ALMOST, ended.phase)
+    assert (seen.result, seen.stems) == (None, ())
 
 
 def test_who_follows_whom() -> None:
@@ -71,9 +78,9 @@ def test_who_follows_whom() -> None:
     assert known.of("a") == [f"j{number}" for number in range(TOLD_LIVE)]
     known.note("j0", "b")
     known.note("j1", None)
-    known.note("j2", "a")  # told again
+    known.note("j2", "a")  # told again: it keeps its place
     assert known.of("b") == ["j0"]
-    assert known.of("a")[0] == "j3"
+    assert known.of("a")[:2] == ["j2", "j3"]
     assert len(known.of("a")) == TOLD_LIVE
     known.note("j0", None)
     known.note("nobody", None)

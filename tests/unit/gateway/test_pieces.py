@@ -486,6 +486,12 @@ def test_only_a_job_that_is_being_separated_lists_pieces(tmp_path: Path, status:
     made = made_job(blobs, plan_of(FRAMES))
     playlist = playlist_of(snapshot(replace(made.job, status=status)))
     assert len(playlist.pieces) == (5 if status is Status.PROCESSING else 0)
+    # One that waits for another is shown what that one has made.
+    follower = replace(made.job, status=status, follows="other")
+    listed = playlist_of(snapshot(follower)).pieces
+    assert len(listed) == (5 if status in {Status.PROCESSING, Status.PENDING} else 0)
+    held = replace(follower, held_at=NOW)
+    assert len(playlist_of(snapshot(held)).pieces) == (5 if status is Status.PROCESSING else 0)
     assert playlist.complete == (status is Status.COMPLETED)
     assert playlist.stems == made.plan.stems
 

@@ -121,6 +121,13 @@ async def test_an_engine_without_work_is_whole_whatever_the_other_does() -> None
     assert at.engines.idle
 
 
+async def test_who_must_be_alone_takes_the_engine_that_is_whole() -> None:
+    at = Borrowers(2, 1)
+    await at.come("a", "B")  # of either engine one lane is free, of the second that is all
+    assert at.has == ["a", "B"]
+    await at.go("a", "B")
+
+
 async def test_who_gives_up_waiting_holds_nobody_up() -> None:
     at = Borrowers(2)
     await at.come("a", "B", "c")

@@ -10,7 +10,7 @@ import torch
 
 from services.separator import precision
 from services.separator.devices import CPU
-from services.separator.precision import arithmetic, half_type, resolve
+from services.separator.precision import arithmetic, half_type, laid_out, resolve
 from shared.contracts.audio import Precision
 from tests.support.audio import song
 from tests.support.separating import plan_for, separate
@@ -102,6 +102,25 @@ def test_exact_is_float32_and_ends_with_its_context() -> None:
         assert not torch.is_autocast_enabled("cpu")
         assert (ones @ ones).dtype is torch.float32
     assert not torch.is_inference_mode_enabled()
+
+
+@pytest.mark.parametrize("half", [None, torch.bfloat16])
+def test_weights_lie_as_a_cpu_with_half_the_bits_reads_them(
+    half: torch.dtype | None, shelf: ModelShelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "half_type", lambda _: half)
+    (member,) = shelf.get("tiny", lambda _: None).members
+    weights = [one for one in member.module.parameters() if one.dim() == 4]
+    assert weights
+    assert all(one.is_contiguous(memory_format=torch.channels_last) for one in weights) == (
+        half is not None
+    )
+
+
+def test_weights_on_any_other_device_are_left_as_they_are() -> None:
+    network = torch.nn.Conv2d(4, 8, 3)
+    laid_out(network, CUDA)
+    assert network.weight.is_contiguous()
 
 
 #: Signal to noise in dB that half the bits must leave; 16 bits of a CD are 96, bfloat16 has 8.

@@ -81,7 +81,8 @@ export class Store {
  * @param {Snapshot} job @param {Snapshot} before @returns {Snapshot}
  */
 function inItsPlace(job, before) {
-  const same = job.position === null && job.status === "pending" && !job.held && job.queued_at === before.queued_at;
+  const waits = job.status === "pending" && !job.held && job.follows === null;
+  const same = waits && job.position === null && job.queued_at === before.queued_at;
   if (!same || before.position === null) return job;
   const { position, starts_at, eta } = before;
   return { ...job, position, starts_at, eta };

@@ -64,9 +64,9 @@ export function stemUrl(job, stem, download = false) {
   return `/v1/jobs/${encode(job.id)}/stems/${file}${download ? "?download=1" : ""}`;
 }
 
-/** Where a song's picture is, if it has one. @param {Snapshot} job */
-export function coverUrl(job) {
-  return `/v1/jobs/${encode(job.id)}/cover`;
+/** Where a song's picture is; another picture has another address. @param {Snapshot} job @param {{id: string}} cover */
+export function coverUrl(job, cover) {
+  return `/v1/jobs/${encode(job.id)}/cover?v=${encode(cover.id)}`;
 }
 
 /** Where all of a finished song is, in one file. @param {Snapshot} job */

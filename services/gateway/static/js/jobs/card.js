@@ -80,7 +80,7 @@ export class Card {
     this.#title.title = job.source.url ?? "";
     setText(this.#byline, byline(job, now));
     setText(this.#chip, chipWord(job));
-    this.#thumb.update(pictureOf(job));
+    this.#thumb.update(picturesOf(job));
     this.#waiting.update(job, now);
     const moving = isAtWork(job);
     const stopped = (job.status === "failed" || job.status === "cancelled") && progress > 0;
@@ -117,10 +117,10 @@ export class Card {
   }
 }
 
-/** Our own copy of a song's picture, or where its source has it. @param {Snapshot} job */
-function pictureOf(job) {
+/** Our own copy of a song's picture, then where its source has it. @param {Snapshot} job */
+function picturesOf(job) {
   const { cover, thumbnail } = job.metadata ?? {};
-  return cover ? coverUrl(job) : thumbnail;
+  return [cover ? coverUrl(job, cover) : null, thumbnail];
 }
 
 /** @param {Snapshot} job @param {number} now */

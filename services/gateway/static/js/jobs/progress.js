@@ -71,7 +71,8 @@ function doing(job, live) {
 }
 
 /** What the history says since the phase began: a second try, and when. @param {import("../types.js").Snapshot} job */
-function newsOf({ timeline }) {
+function newsOf({ timeline, follows }) {
+  if (follows !== null) return "";
   const [before, last] = timeline.slice(-2);
   return last && before.status === last.status && before.phase === last.phase ? (last.note ?? "") : "";
 }

@@ -16,19 +16,24 @@ export class Thumbnail {
     this.element = h("div", { class: "thumb", "data-hue": String(sum % HUES), "data-state": "none" }, icon("note"));
   }
 
-  /** @param {string|null|undefined} address */
-  update(address) {
-    const url = safe(address);
-    if (url === this.#shown) return;
-    this.#shown = url;
+  /** @param {(string|null|undefined)[]} addresses the best first: the next is tried where one has no picture */
+  update(addresses) {
+    const urls = addresses.map(safe).filter(Boolean);
+    const key = urls.join(" ");
+    if (key === this.#shown) return;
+    this.#shown = key;
     this.element.querySelector("img")?.remove();
     setData(this.element, "state", "none");
-    if (!url) return;
+    if (!urls.length) return;
     const image = h("img", { alt: "", loading: "lazy", decoding: "async", referrerPolicy: "no-referrer" });
     image.onload = () => setData(this.element, "state", "loaded");
-    image.onerror = () => image.remove();
+    image.onerror = () => {
+      const next = urls.shift();
+      if (next) image.src = next;
+      else image.remove();
+    };
     this.element.append(image);
-    image.src = url;
+    image.src = /** @type {string} */ (urls.shift());
   }
 }
 
