@@ -7,6 +7,7 @@ all threads, and seconds of one core with one thread.  The latter hold on a busy
 from __future__ import annotations
 
 import math
+import os
 from contextlib import ExitStack, contextmanager
 from statistics import median
 from time import perf_counter, thread_time
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from services.separator.children import KEPT_MEMORY
 from tests.benchmarks.separation.peak import SIDE
 from tests.benchmarks.separation.weights import WINDOW_FLOP, full_htdemucs
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 #: Frames of htdemucs's window.
 _FRAMES: Final = 343_980
 _TOP: Final = 20
+#: They must be there before the program begins.
+_SETTINGS: Final = " ".join(f"{name}={value}" for name, value in KEPT_MEMORY.items())
 _TURNS: Final = 3
 #: What an operator's name says of its kind; the first that fits.
 _KINDS: Final = {
@@ -146,6 +150,8 @@ def profile(say: Say, build: Callable[[], Any] = full_htdemucs) -> None:
     torch.mm(product, product)
     peak = 2 * SIDE**3 / (thread_time() - began)
     say(f"torch {torch.__version__}; one core's float32 matmul: {peak / 1e9:.0f} GFLOP/s")
+    kept = KEPT_MEMORY.items() <= os.environ.items()
+    say(f"{'with' if kept else 'without'} the memory settings of an engine ({_SETTINGS})")
     say("seconds for a window: of one core with one thread | share of its matmul peak")
     for variant in VARIANTS:
         torch.set_num_threads(1)
