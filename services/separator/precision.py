@@ -45,7 +45,7 @@ def _multiplies_bfloat16() -> bool:
 def laid_out(module: Any, device: torch.device) -> None:  # noqa: ANN401 - torch's types of ``to`` know no layouts
     """Lay the weights of 2-D convolutions out as a device with a half type on a CPU reads them.
 
-    Channels last spares bfloat16 a sixth of a window's time there, and costs float32 nothing
+    Channels last spares bfloat16 a tenth of a window's time there, and costs float32 nothing
     (tests.benchmarks.separation --profile).  It is done once, whatever the precision: sums must
     not depend on what a network was used for before.
     """

@@ -191,7 +191,7 @@ async def test_who_asks_for_the_same_song_sees_and_hears_it_being_made(
             assert pieces[0] == pieces[1]
             assert len(pieces[0]) > 100_000
             card = listener.page.locator(f"[data-job-id='{twin['id']}']")
-            await expect(card).to_contain_text("it is made once")
+            await expect(card).to_contain_text("Already being made")
             await expect(card.get_by_test_id("progress")).to_be_visible()
             await card.get_by_test_id("open-player").click()
             player = card.get_by_test_id("player")

@@ -41,7 +41,7 @@ export class WaitingView {
 /** @param {Snapshot} job @param {number} now */
 function placeWords({ status, held, position, run_at, follows }, now) {
   if (held) return "On hold";
-  if (follows !== null) return "The same song is asked for already: it is made once";
+  if (follows !== null) return "Already being made";
   if (status === "scheduled") return run_at ? `Starts ${when(run_at, now)}` : "Starts later";
   if (position === null) return "In line";
   if (position === 1) return "Next in line";
