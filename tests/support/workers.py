@@ -56,12 +56,11 @@ class Workers:
             silence=60.0,
             clock=time.monotonic,
         )
-        #: The finalizer's child, while there is one.
-        self._pid = 0
         self._engine_pid = 0
-        self.lines: list[str] = []
-        #: The highest peak that was seen of it, in bytes.
+        #: The finalizer's child, while there is one, and the highest peak seen of it, in bytes.
+        self._pid = 0
         self._peak = 0
+        self.lines: list[str] = []
 
     def stored(self, name: str, seconds: int) -> Track:
         """A track of that length, written without ever being held."""
