@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 #: What is told beside the stems.
 INFO: Final = "info.json"
+#: Bytes up to which no file in a zip and no place in it needs the large format (zipfile's limit
+#: is 2 GiB, and it allows a file to grow by a twentieth).
+PLAIN_BYTES: Final = 2_000_000_000
 #: The permissions of an unpacked file.
 _READABLE: Final = 0o644 << 16
 
@@ -65,7 +68,7 @@ class Bundles:
     async def bundle(self, request: web.Request) -> web.StreamResponse:
         """``GET /v1/jobs/{id}/stems.zip``: all stems, the picture, and what is known of them.
 
-        Its length is not said beforehand: what breaks off on the way is seen to be broken off.
+        Its length is said beforehand, so that it is seen how far it is, and if it breaks off.
         """
         job = self._jobs.snapshot(request.match_info["job_id"])
         if job.result is None:
@@ -76,6 +79,8 @@ class Bundles:
             "Cache-Control": "no-store",
         }
         files = [file async for file in self._files(job)]
+        if (length := length_of(job, files)) is not None:
+            headers["Content-Length"] = str(length)
         if request.method == "HEAD":
             return web.Response(headers=headers)
         response = web.StreamResponse(headers=headers)
@@ -108,6 +113,19 @@ class Bundles:
                         yield sink.taken()
             archive.writestr(_member(job, INFO), encode(_info(job)))
         yield sink.taken()
+
+
+def length_of(job: Snapshot, files: list[_File]) -> int | None:
+    """Bytes of the whole zip; None if it is so large that headers depend on where files lie."""
+    contents = sum(blob.size for _, blob in files)
+    if contents > PLAIN_BYTES:
+        return None
+    sink = _Sink()
+    with ZipFile(sink, "w", ZIP_STORED) as archive:
+        for name, blob in files:
+            archive.open(_member(job, name, blob.size), "w").close()
+        archive.writestr(_member(job, INFO), encode(_info(job)))
+    return len(sink.taken()) + contents
 
 
 class _Sink(io.RawIOBase):

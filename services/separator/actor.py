@@ -1,72 +1,39 @@
-"""The separator's two performers: works in, facts out.  Neither computes; their children do."""
+"""The separator: works in, facts out.  It does not compute; its engines do."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from services.separator.children import answer, unheard
+from services.separator.children import unheard
 from services.separator.messages import (
-    ENCODE_ANSWER,
-    ChunksLost,
     ChunkStored,
     DescribeModels,
-    EncodeStems,
     ModelsDescribed,
     PrepareTrack,
     SeparateChunk,
     TrackPrepared,
 )
-from shared.blobs import (
-    chunk_key,
-    result_prefix,
-    track_prefix,
-    track_record_key,
-    work_prefix,
-)
-from shared.contracts.facts import Fact, Failed, Finalized, Prepared, Separated
-from shared.contracts.work import (
-    FinalizeWork,
-    PrepareWork,
-    RemoveWork,
-    SeparateWork,
-    Stage,
-    SweepWork,
-)
+from shared.blobs import chunk_key
+from shared.contracts.facts import Fact, Prepared, Separated
+from shared.contracts.work import PrepareWork, SeparateWork, Stage
 from shared.errors import Code, RetryableError, StembusError
-from shared.scratch import ENCODES, scratch_folder
 from shared.separation.windows import chunk_advance
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-    from datetime import datetime
+    from collections.abc import Awaitable, Callable, Iterator
 
-    from services.separator.children import Engine, Engines, Helper
+    from services.separator.engines import Engine, Engines
     from shared.actor.worker import Report
-    from shared.blobs import BlobInfo
     from shared.contracts.live import ModelOffer
 
     Log = Callable[[str], None]
 
 #: Weight of the newest measurement in a model's speed.
 _NEWEST: Final = 0.3
-
-
-class Blobs(Protocol):
-    """What of the blob store the finalizer itself uses."""
-
-    def under(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        """Every blob under ``prefix``."""
-
-    async def delete(self, keys: list[str]) -> None:
-        """Remove blobs."""
-
-    async def delete_untouched(self, prefix: str, before: datetime, *, first: str = "") -> int:
-        """Remove all under ``prefix``, ``first`` first; nothing if any was touched since."""
 
 
 class Separator:
@@ -208,95 +175,3 @@ def surviving_death(engine: Engine) -> Iterator[None]:
     except RetryableError as exc:
         if exc.code is not Code.WORKER_CRASHED or engine.alive:
             raise
-
-
-class Finalizer:
-    """Takes ``FinalizeWork``, ``SweepWork`` and ``RemoveWork``."""
-
-    def __init__(
-        self,
-        *,
-        start: Callable[[Path], Awaitable[Helper]],
-        blobs: Blobs,
-        scratch: Path,
-        silence: float,
-        clock: Callable[[], float],
-    ) -> None:
-        self._start = start
-        self._blobs = blobs
-        self._scratch = scratch
-        self._silence = silence
-        self._clock = clock
-
-    async def perform(
-        self, work: FinalizeWork | SweepWork | RemoveWork, report: Report
-    ) -> Fact | None:
-        """Encode the stems in a child of its own, or remove what a job has left."""
-        match work:
-            case SweepWork():
-                await self._sweep(work)
-                return None
-            case RemoveWork():
-                await self._remove(work)
-                return None
-            case FinalizeWork():
-                return await self._finalize(work, report)
-
-    async def _sweep(self, work: SweepWork) -> None:
-        """Up to the attempt it names: a job that was retried since computes in later ones."""
-        prefix = work_prefix(work.run or work.job_id)
-        keys = [info.key async for info in self._blobs.under(prefix)]
-        old = (key for key in keys if _attempt_of(key, prefix) <= work.attempt)
-        await self._blobs.delete(list(old))
-
-    async def _remove(self, work: RemoveWork) -> None:
-        # The same id may have been submitted anew: what that job computes is younger.
-        # A job that has left its run to another must not take that folder away.
-        await self._blobs.delete_untouched(work_prefix(work.run or work.job_id), work.before)
-        if work.result is not None:
-            await self._blobs.delete_untouched(result_prefix(work.result), work.before)
-        if work.track is not None:
-            prefix, record = track_prefix(work.track), track_record_key(work.track)
-            await self._blobs.delete_untouched(prefix, work.before, first=record)
-
-    async def _finalize(self, work: FinalizeWork, report: Report) -> Fact:
-        started = self._clock()
-        order = EncodeStems(
-            track=work.track,
-            plan=work.plan,
-            chunk_keys=tuple(
-                chunk_key(work.run, attempt, chunk) for chunk, attempt in enumerate(work.attempts)
-            ),
-            format=work.format,
-            metadata=work.metadata,
-        )
-        async with scratch_folder(self._scratch, ENCODES) as folder:
-            child = await self._start(folder)
-            try:
-                encoded = await answer(child, order, ENCODE_ANSWER, report, self._silence)
-            finally:
-                await child.kill()
-        if isinstance(encoded, ChunksLost):
-            return Failed(
-                job_id=work.job_id,
-                stage=Stage.FINALIZE,
-                unit=work.unit,
-                attempt=work.attempt,
-                elapsed=self._clock() - started,
-                problem=encoded.problem,
-                lost=encoded.chunks,
-            )
-        return Finalized(
-            job_id=work.job_id,
-            stage=Stage.FINALIZE,
-            unit=work.unit,
-            attempt=work.attempt,
-            elapsed=self._clock() - started,
-            result=encoded.result,
-        )
-
-
-def _attempt_of(key: str, prefix: str) -> int:
-    """The attempt that a temporary blob is of; what is none of ours goes with the first."""
-    attempt = key.removeprefix(prefix).partition("/")[0]
-    return int(attempt) if attempt.isdecimal() else 0

@@ -1,9 +1,8 @@
-"""The separator's children: how they are started, lent out, and listened to."""
+"""The separator's children: how they are started and listened to."""
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -17,22 +16,13 @@ from services.separator.messages import (
     EngineRequest,
     EngineSettings,
     Progressed,
-    WarmedUp,
-    WarmUp,
 )
 from shared.child import PATIENCE_SECONDS, Child, Limits
 from shared.contracts.codec import Decoder, encode
-from shared.errors import Code, RetryableError, StembusError
+from shared.errors import Code, RetryableError
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        AsyncGenerator,
-        AsyncIterator,
-        Awaitable,
-        Callable,
-        Mapping,
-        Sequence,
-    )
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
     from services.separator.layout import Seat
     from shared.actor.worker import Report
@@ -42,10 +32,6 @@ if TYPE_CHECKING:
 
 ENGINE_MODULE: Final = "services.separator.engine"
 ENCODE_MODULE: Final = "services.separator.encode"
-#: Models that an engine which is started again is warmed with.
-MODELS_REMEMBERED: Final = 2
-#: Seconds that loading them may take.
-WARM_SECONDS: Final = 120.0
 #: glibc hands large blocks back to the kernel when they are freed and gets zeroed pages for the
 #: next ones: in a network layer by layer, a tenth of a window's time.  An engine keeps them (as
 #: much as one window takes), in one heap, so that no thread keeps some of its own; they are
@@ -74,138 +60,6 @@ class Helper(Protocol):
 
     async def kill(self) -> None:
         """End it."""
-
-
-class Engines:
-    """The engine children: lent out lane by lane, kept warm, started again when they die."""
-
-    def __init__(
-        self, *, start: Callable[[Seat], Awaitable[Helper]], seats: Sequence[Seat], log: Log
-    ) -> None:
-        self._start = start
-        self._places = [_Place(seat) for seat in seats]
-        self._freed = asyncio.Event()
-        #: Works that wait for an engine of their own.
-        self._lonely = 0
-        self._log = log
-        self._reviving: set[asyncio.Task[None]] = set()
-
-    @property
-    def lanes(self) -> int:
-        """Chunks that can be worked on at once."""
-        return sum(place.seat.lanes for place in self._places)
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is at work."""
-        return all(place.free == place.seat.lanes for place in self._places)
-
-    @asynccontextmanager
-    async def lend(self, *, alone: bool = False) -> AsyncIterator[Engine]:
-        """A lane of a living engine; whatever happens to it meanwhile, the lane is free again.
-
-        Of several the one with the most free lanes, a warm one before one that sleeps.
-        ``alone``: all lanes of one, so that nothing else dies with it; nobody else is lent any
-        while that is waited for.
-        """
-        place = await self._taken(alone=alone)
-        lanes = place.seat.lanes if alone else 1
-        try:
-            yield Engine(await self._living(place), place.models)
-        finally:
-            place.free += lanes
-            self._freed.set()
-            if place.helper is not None and not place.helper.alive:
-                self._revive(place)
-
-    async def _taken(self, *, alone: bool) -> _Place:
-        self._lonely += alone
-        try:
-            while (place := self._best(alone=alone)) is None:
-                self._freed.clear()
-                await self._freed.wait()
-        finally:
-            self._lonely -= alone
-            self._freed.set()  # who was held up by this one may look again
-        place.free -= place.seat.lanes if alone else 1
-        return place
-
-    def _best(self, *, alone: bool) -> _Place | None:
-        if alone:
-            able = [one for one in self._places if one.free == one.seat.lanes]
-        else:
-            able = [one for one in self._places if one.free and not self._lonely]
-        return max(able, key=lambda one: (one.free, one.helper is not None), default=None)
-
-    async def close(self) -> None:
-        """End every engine: for an orderly stop, after the works have ended."""
-        for task in self._reviving:
-            task.cancel()
-        await asyncio.gather(*self._reviving, return_exceptions=True)
-        for place in self._places:
-            if place.helper is not None:
-                await place.helper.kill()
-                place.helper = None
-
-    async def _living(self, place: _Place) -> Helper:
-        async with place.starting:
-            if place.helper is None or not place.helper.alive:
-                place.helper = None
-                place.helper = await self._start(place.seat)
-            return place.helper
-
-    def _revive(self, place: _Place) -> None:
-        """Start a dead engine again, with the models that it had, before it is needed."""
-        task = asyncio.create_task(self._warm(place))
-        self._reviving.add(task)
-        task.add_done_callback(self._reviving.discard)
-
-    async def _warm(self, place: _Place) -> None:
-        try:
-            helper = await self._living(place)
-            if place.models:
-                request = WarmUp(models=tuple(place.models))
-                await answer(helper, request, WarmedUp, unheard, WARM_SECONDS)
-        except StembusError as exc:
-            self._log(f"an engine could not be warmed: {exc}")
-
-
-class _Place:
-    """Where an engine sits, whether it lives or not."""
-
-    def __init__(self, seat: Seat) -> None:
-        self.seat = seat
-        self.free = seat.lanes
-        self.helper: Helper | None = None
-        self.starting = asyncio.Lock()
-        #: The models that it was asked for last.
-        self.models: list[str] = []
-
-
-class Engine:
-    """A lane of an engine, as long as it is lent."""
-
-    def __init__(self, helper: Helper, models: list[str]) -> None:
-        self._helper = helper
-        self._models = models
-
-    @property
-    def alive(self) -> bool:
-        """Whether it can take a request."""
-        return self._helper.alive
-
-    async def answer(
-        self, request: EngineRequest, kind: type[T], report: Report, silence: float
-    ) -> T:
-        """See ``answer``."""
-        return await answer(self._helper, request, kind, report, silence)
-
-    def has(self, model: str) -> None:
-        """It has this model in memory now: it gets it again when it is started anew."""
-        if model in self._models:
-            self._models.remove(model)
-        self._models.append(model)
-        del self._models[:-MODELS_REMEMBERED]
 
 
 def unheard(activity: Activity, fraction: float | None = None, note: str = "") -> None:

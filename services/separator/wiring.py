@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from services.separator.actor import Finalizer, Separator
+from services.separator.actor import Separator
 from services.separator.catalogue import Catalogue
-from services.separator.children import (
-    Engines,
-    encode_starter,
-    engine_settings,
-    engine_starter,
-)
+from services.separator.children import encode_starter, engine_settings, engine_starter
+from services.separator.engines import Engines
+from services.separator.finalizer import Finalizer
 from services.separator.layout import seats, this_machine
 from shared.actor.stopping import unless_stopped
 from shared.blobs import BlobStore, open_store

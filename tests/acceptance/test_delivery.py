@@ -116,6 +116,7 @@ async def test_everything_comes_in_one_zip(api: Api, songs: Songs) -> None:
     answer = await api.ask("GET", path)
     assert answer.headers["Content-Type"] == "application/zip"
     assert ".zip" in answer.headers["Content-Disposition"]
+    assert int(answer.headers["Content-Length"]) == len(answer.body)
     with ZipFile(BytesIO(answer.body)) as archive:
         assert archive.testzip() is None
         assert archive.namelist() == ["vocals.wav", "instrumental.wav", "info.json"]
@@ -127,6 +128,7 @@ async def test_everything_comes_in_one_zip(api: Api, songs: Songs) -> None:
     assert info["loudness"] == job["loudness"]
     head = await api.ask("HEAD", path)
     assert (head.status, head.body) == (200, b"")
+    assert head.headers["Content-Length"] == answer.headers["Content-Length"]
 
 
 async def test_a_songs_picture_is_in_its_stems_and_served_and_in_the_zip(

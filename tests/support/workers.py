@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from services.separator.actor import Finalizer, Separator
-from services.separator.children import Engines, encode_starter, engine_starter
+from services.separator.actor import Separator
+from services.separator.children import encode_starter, engine_starter
 from services.separator.config import SeparatorConfig
+from services.separator.engines import Engines
+from services.separator.finalizer import Finalizer
 from services.separator.layout import Seat
 from shared.blobs import BlobStore, chunk_key, open_store, track_audio_key
 from shared.contracts.audio import SAMPLE_RATE, AudioFormat, Metadata, Track

@@ -10,7 +10,8 @@ from zipfile import ZipFile
 import pytest
 from msgspec.structs import replace
 
-from services.gateway.bundle import INFO, Bundles
+from services.gateway import bundle
+from services.gateway.bundle import INFO, PLAIN_BYTES, Bundles, length_of
 from shared.blobs import PIECE_BYTES, BlobStore, open_store, stem_key, track_cover_key
 from shared.contracts.snapshot import Snapshot, snapshot
 from tests.support import jobs
@@ -42,11 +43,13 @@ def contents(number: int) -> bytes:
 
 
 async def made(blobs: BlobStore, job: Snapshot = JOB) -> list[bytes]:
-    """The pieces of its zip."""
+    """The pieces of its zip, which is as long as is said beforehand."""
     no_jobs: Any = None
     bundles = Bundles(jobs=no_jobs, blobs=blobs, stall_seconds=1.0)
     files = [file async for file in bundles._files(job)]
-    return [piece async for piece in bundles._pieces(job, files)]
+    pieces = [piece async for piece in bundles._pieces(job, files)]
+    assert length_of(job, files) in {None, sum(map(len, pieces))}
+    return pieces
 
 
 async def test_everything_is_in_it_and_it_is_made_piece_by_piece(blobs: BlobStore) -> None:
@@ -63,10 +66,25 @@ async def test_everything_is_in_it_and_it_is_made_piece_by_piece(blobs: BlobStor
         assert archive.read("cover.jpg") == PICTURE
 
 
+async def test_the_length_of_one_that_may_need_the_large_format_is_not_said(
+    blobs: BlobStore,
+) -> None:
+    no_jobs: Any = None
+    bundles = Bundles(jobs=no_jobs, blobs=blobs, stall_seconds=1.0)
+    small, *others = [file async for file in bundles._files(JOB)]
+    others = [file for file in others if file.blob.size == len(PICTURE)]
+    most = PLAIN_BYTES - len(PICTURE)
+    fits = small._replace(blob=small.blob._replace(size=most))
+    assert (length_of(JOB, [fits, *others]) or 0) > PLAIN_BYTES
+    too_large = small._replace(blob=small.blob._replace(size=most + 1))
+    assert length_of(JOB, [too_large, *others]) is None
+
+
 async def test_files_beyond_four_gib_take_the_large_format(
     blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", PIECE_BYTES)
+    monkeypatch.setattr(bundle, "PLAIN_BYTES", PIECE_BYTES)
     data = b"".join(await made(blobs))
     assert b"PK\x06\x06" in data  # the end of a large archive
     with ZipFile(io.BytesIO(data)) as archive:

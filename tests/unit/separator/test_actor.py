@@ -16,9 +16,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from services.separator.actor import Finalizer, Separator
-from services.separator.children import Engines, encode_starter, engine_starter
+from services.separator.actor import Separator
+from services.separator.children import encode_starter, engine_starter
 from services.separator.config import SeparatorConfig
+from services.separator.engines import Engines
+from services.separator.finalizer import Finalizer
 from services.separator.layout import Seat
 from shared.blobs import BlobStore, BlockingBlobs, open_store
 from shared.contracts.audio import AudioFormat, Metadata

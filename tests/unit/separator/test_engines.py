@@ -8,20 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.separator.children import Engines
+from services.separator.engines import Engines
 from services.separator.layout import Seat
+from services.separator.messages import WarmedUp, WarmUp
+from shared.errors import Code, RetryableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
 
 class Idle:
-    """A child that is never asked anything."""
+    """A child that is never asked anything but to warm up."""
 
-    alive = True
+    def __init__(self) -> None:
+        self.alive = True
+        self.warming = False
+        self.warm = asyncio.Event()
 
-    def ask(self, request: object, *, silence: float) -> AsyncGenerator[Any, None]:
-        raise NotImplementedError((request, silence))
+    async def ask(self, request: object, *, silence: float) -> AsyncGenerator[Any, None]:
+        assert isinstance(request, WarmUp)
+        assert silence
+        self.warming = True
+        await self.warm.wait()
+        self.warming = False
+        if not self.alive:
+            raise RetryableError(Code.WORKER_CRASHED, "dead")
+        yield WarmedUp(models=request.models)
 
     async def kill(self) -> None:
         self.alive = False
@@ -33,6 +45,7 @@ class Borrowers:
     def __init__(self, *lanes: int) -> None:
         seats = [Seat("cpu", number, count, 1) for number, count in enumerate(lanes)]
         self.engines = Engines(start=self._start, seats=seats, log=print)
+        self.children: list[Idle] = []
         self.has: list[str] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._done: dict[str, asyncio.Event] = {}
@@ -59,14 +72,16 @@ class Borrowers:
         await settled()
 
     async def _borrow(self, name: str) -> None:
-        async with self.engines.lend(alone=name.isupper()):
+        async with self.engines.lend(alone=name.isupper()) as engine:
+            engine.has("some model")
             self.has.append(name)
             await self._done[name].wait()
             self.has.remove(name)
 
     async def _start(self, seat: Seat) -> Idle:
         assert seat.lanes
-        return Idle()
+        self.children.append(Idle())
+        return self.children[-1]
 
 
 async def settled() -> None:
@@ -134,6 +149,41 @@ async def test_who_gives_up_waiting_holds_nobody_up() -> None:
     await at.give_up("B")
     assert at.has == ["a", "c"]
     await at.go("a", "c")
+    assert at.engines.idle
+
+
+@pytest.mark.parametrize("dies_again", [False, True])
+async def test_who_must_be_alone_is_not_beside_the_warming_of_its_engine(
+    *, dies_again: bool
+) -> None:
+    at = Borrowers(2)
+    await at.come("a", "b")
+    at.children[0].alive = False
+    await at.go("a")
+    first, second = at.children
+    assert second.warming
+    assert not first.warming
+    await at.come("A")
+    await at.go("b")
+    # b's lane is free, a's is the warming's; without that, A would be alone.
+    assert at.has == []
+    second.alive = not dies_again
+    second.warm.set()
+    await settled()
+    assert at.has == ["A"]
+    assert len(at.children) == (3 if dies_again else 2)
+    await at.go("A")
+    assert at.engines.idle
+
+
+async def test_engines_end_while_one_is_warmed() -> None:
+    at = Borrowers(1)
+    await at.come("a")
+    at.children[0].alive = False
+    await at.go("a")
+    await at.engines.close()
+    await settled()
+    assert [one.alive for one in at.children] == [False, False]
     assert at.engines.idle
 
 
