@@ -46,6 +46,7 @@ def long_song(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return media.write_audio(path, song(50).mix.T)
 
 
+@pytest.mark.promise
 async def test_a_waiting_job_ends_at_once_and_a_running_download_frees_its_slot(
     api: Api, narrow_stack: RunningStack, songs: Songs
 ) -> None:
@@ -67,6 +68,7 @@ async def test_a_waiting_job_ends_at_once_and_a_running_download_frees_its_slot(
         assert endings(await api.job(job["id"])) == ["cancelled"]
 
 
+@pytest.mark.promise
 async def test_a_running_separation_stops_within_two_seconds_and_leaves_nothing(
     api: Api, narrow_stack: RunningStack, long_song: Path, songs: Songs
 ) -> None:

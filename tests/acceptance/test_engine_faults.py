@@ -175,6 +175,7 @@ async def test_a_job_cancelled_in_the_middle_of_a_chunk_leaves_nothing_and_the_e
     assert trial.blobs(f"work/{job_id}") == []
 
 
+@pytest.mark.promise
 async def test_a_job_cancelled_while_its_engine_hangs_leaves_nothing_either(trial: Trial) -> None:
     job_id = await trial.submit()
     await trial.chunk_done(job_id)

@@ -125,6 +125,7 @@ def seconds_between(job: Json, first: str, second: str) -> float:
     return (notes[second] - notes[first]).total_seconds()
 
 
+@pytest.mark.promise
 async def test_auto_takes_dsp_within_five_seconds_where_the_network_is_dead(
     tmp_path: Path, songs: Songs
 ) -> None:
@@ -148,6 +149,7 @@ def said_why(job: Json) -> bool:
     return "weights" in str(job.get("timeline"))
 
 
+@pytest.mark.promise
 async def test_auto_takes_dsp_where_there_is_no_network(api: Api, songs: Songs) -> None:
     job = await api.finished(songs.path("song.mp3"), model="auto")
     assert job["separation"]["model"] == "dsp"
