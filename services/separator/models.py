@@ -23,6 +23,7 @@ from services.separator.catalogue import Catalogue, Found, Place, read_bag
 from services.separator.devices import free_cache, placed
 from services.separator.dsp import Dsp
 from services.separator.messages import Progressed
+from services.separator.networks import rewrite
 from services.separator.precision import laid_out
 from shared.contracts.audio import CHANNELS, SAMPLE_RATE
 from shared.contracts.live import Activity
@@ -117,6 +118,7 @@ class ModelShelf:
                 loaded = _examined(name, self._load(found))
             self._make_room(loaded.bytes)
             for member in loaded.members:
+                rewrite(member.module, self._device)
                 # Where the device has no room now, each chunk looks whether it has.
                 placed(member.module, self._device)
                 laid_out(member.module, self._device)

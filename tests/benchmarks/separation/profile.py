@@ -14,9 +14,11 @@ from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
+from demucs import demucs, transformer
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from services.separator.children import KEPT_MEMORY
+from services.separator.networks import rewrite
 from tests.benchmarks.separation.peak import SIDE
 from tests.benchmarks.separation.weights import WINDOW_FLOP, full_htdemucs
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 #: Frames of htdemucs's window.
 _FRAMES: Final = 343_980
 _TOP: Final = 20
+#: By how much residual branches are scaled.
+_SCALE: Final = 0.3
 #: They must be there before the program begins.
 _SETTINGS: Final = " ".join(f"{name}={value}" for name, value in KEPT_MEMORY.items())
 _TURNS: Final = 3
@@ -57,6 +61,8 @@ class Variant(NamedTuple):
     within: tuple[Callable[[], AbstractContextManager[Any]], ...] = ()
     channels_last: bool = False
     batch: int = 1
+    #: Whether the network is rewritten, as in an engine.
+    rewritten: bool = True
 
 
 @contextmanager
@@ -116,8 +122,9 @@ def _autocast() -> AbstractContextManager[Any]:
 EXACT: Final = Variant("float32")
 FAST: Final = Variant("bfloat16 autocast", (_autocast,))
 VARIANTS: Final = (
+    Variant("float32, as demucs runs it", (_with_shortcut,), rewritten=False),
+    Variant("float32, not rewritten", rewritten=False),
     EXACT,
-    Variant("float32, as demucs runs it", (_with_shortcut,)),
     Variant("float32, channels last", channels_last=True),
     Variant("float32, batch of 2", batch=2),
     Variant("float32, denormals flushed", (_denormals_flushed,)),
@@ -129,6 +136,7 @@ VARIANTS: Final = (
         (lambda: _reduced_products(convolutions=False),),
     ),
     Variant("float32, bfloat16 products", (lambda: _reduced_products(convolutions=True),)),
+    Variant("bfloat16 autocast, not rewritten", (_autocast,), rewritten=False),
     FAST,
     Variant("bfloat16 autocast, channels last", (_autocast,), channels_last=True),
     Variant("bfloat16 autocast, batch of 2", (_autocast,), batch=2),
@@ -139,10 +147,10 @@ def profile(say: Say, build: Callable[[], Any] = full_htdemucs) -> None:
     """Time every variant, then list the operators of an exact and of a fast window."""
     torch.backends.mha.set_fastpath_enabled(value=False)  # as in the engine
     threads = torch.get_num_threads()
-    model = build().eval()
-    frames = min(_FRAMES, int(model.segment * model.samplerate))
+    networks = {rewritten: _network(build, rewritten=rewritten) for rewritten in (False, True)}
+    frames = min(_FRAMES, int(networks[False].segment * networks[False].samplerate))
     window = torch.randn(1, 2, frames, generator=torch.Generator().manual_seed(0))
-    reference = _run(EXACT, model, window)
+    reference = _run(VARIANTS[0], networks, window)
     product = torch.randn(SIDE, SIDE)
     torch.set_num_threads(1)
     torch.mm(product, product)
@@ -156,7 +164,7 @@ def profile(say: Say, build: Callable[[], Any] = full_htdemucs) -> None:
     for variant in VARIANTS:
         torch.set_num_threads(1)
         began = thread_time()
-        output = _run(variant, model, window)
+        output = _run(variant, networks, window)
         core = (thread_time() - began) / variant.batch
         share = WINDOW_FLOP / core / peak
         say(f"  {variant.name:44} {core:7.2f} s | {share:4.0%} | {_error(output[:1], reference)}")
@@ -166,16 +174,28 @@ def profile(say: Say, build: Callable[[], Any] = full_htdemucs) -> None:
         times = []
         for _ in range(_TURNS + 1):
             began = perf_counter()
-            _run(variant, model, window)
+            _run(variant, networks, window)
             times.append((perf_counter() - began) / variant.batch)
         say(f"  {variant.name:44} {median(times[1:]):7.2f} s")
     torch.set_num_threads(1)
     for variant in (EXACT, FAST):
-        _operators(variant, model, window, say)
+        _operators(variant, networks, window, say)
     torch.set_num_threads(threads)
 
 
-def _run(variant: Variant, model: Any, window: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - demucs ships no types
+def _network(build: Callable[[], Any], *, rewritten: bool) -> Any:  # noqa: ANN401 - demucs ships no types
+    network = build().eval().requires_grad_(requires_grad=False)
+    for part in network.modules():
+        if isinstance(part, demucs.LayerScale | transformer.LayerScale):
+            # Untrained ones add next to nothing, and so would their errors.
+            part.scale.fill_(_SCALE)
+    if rewritten:
+        rewrite(network, torch.device("cpu"))
+    return network
+
+
+def _run(variant: Variant, networks: dict[bool, Any], window: torch.Tensor) -> torch.Tensor:
+    model = networks[variant.rewritten]
     layout = torch.channels_last if variant.channels_last else torch.contiguous_format
     model.to(memory_format=layout)
     with ExitStack() as stack:
@@ -194,11 +214,11 @@ def _error(output: torch.Tensor, reference: torch.Tensor) -> str:
     return f"off by {float(gap.abs().max()):.0e} at most, {10 * math.log10(ratio):.0f} dB below"
 
 
-def _operators(variant: Variant, model: Any, window: torch.Tensor, say: Say) -> None:  # noqa: ANN401 - likewise
+def _operators(variant: Variant, networks: dict[bool, Any], window: torch.Tensor, say: Say) -> None:
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True
     ) as found:
-        _run(variant, model, window)
+        _run(variant, networks, window)
     averages = found.key_averages()
     total = sum(one.self_cpu_time_total for one in averages)
     kinds: dict[str, float] = {}
