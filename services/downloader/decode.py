@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import av
 import numpy as np
@@ -15,7 +15,7 @@ from av.audio.resampler import AudioResampler
 from services.downloader.attached import attached_picture
 from services.downloader.core import clean_text
 from services.downloader.messages import Decoded, DecodeRequest, Decoding
-from services.downloader.pcm import Writer, downmix_matrix
+from services.downloader.pcm import Writer, audible, downmix_matrix
 from shared.child_main import serve
 from shared.contracts.audio import CHANNELS, SAMPLE_RATE
 from shared.errors import Code, RetryableError, StembusError, TerminalError
@@ -219,10 +219,17 @@ class _Section:
         names = [channel.name for channel in first.layout.channels]
         # Stereo needs no arithmetic.
         self._matrix = downmix_matrix(names) if len(names) != CHANNELS else None
+        self._channels = len(names)
         # Where samples mix with others, one that is not a number would spoil its neighbours.
-        self._mixes = first.sample_rate != SAMPLE_RATE or len(names) > CHANNELS
+        mixes = first.sample_rate != SAMPLE_RATE or len(names) > CHANNELS
+        # Packed, all channels in one plane: PyAV reads past the planes of more than seven.
+        packed = "dbl" if first.format.name.startswith("dbl") else "flt"
+        floats = first.format.name.rstrip("p") == packed
+        self._packer = (
+            AudioResampler(packed, first.layout.name, self._rate) if mixes and floats else None
+        )
         # Channels stay as they are here: swresample would turn mono down.
-        self._resampler = AudioResampler("fltp", first.layout.name, SAMPLE_RATE)
+        self._resampler = AudioResampler("flt", first.layout.name, SAMPLE_RATE)
         self._writer = writer
         self._start = writer.frames
         self._read = 0
@@ -235,11 +242,12 @@ class _Section:
     def add(self, frame: AudioFrame) -> None:
         """Convert and write one frame."""
         self._read += frame.samples
-        if self._mixes:
-            frame = _finite(frame)
-        # Timestamps with gaps would make the filter insert or drop samples.
+        # Timestamps with gaps would make the filters insert or drop samples.
         frame.pts = None
-        self._write(self._resampler.resample(frame))
+        for one in [frame] if self._packer is None else self._packer.resample(frame):
+            clean = one if self._packer is None else _mended(one)
+            clean.pts = None
+            self._write(self._resampler.resample(clean))
 
     def end(self) -> None:
         """Write what the resampler still holds; the length is then exact."""
@@ -250,20 +258,17 @@ class _Section:
 
     def _write(self, frames: list[AudioFrame]) -> None:
         for frame in frames:
-            block: Samples = np.asarray(frame.to_ndarray(), np.float32).T
+            block: Samples = np.asarray(frame.to_ndarray(), np.float32)
+            block = block.reshape(-1, self._channels)
             self._writer.add(block if self._matrix is None else block @ self._matrix)
 
 
-def _finite(frame: AudioFrame) -> AudioFrame:
-    """``frame`` without NaN and infinity, which a resampler would spread over its neighbours."""
-    if frame.format.name.rstrip("p") not in {"flt", "dbl"}:
+def _mended(frame: AudioFrame) -> AudioFrame:
+    """A packed ``frame`` without what a resampler would spread over its neighbours."""
+    samples: Any = frame.to_ndarray()  # of floats: whoever calls has looked
+    mended = audible(samples)
+    if mended is samples:
         return frame
-    samples = frame.to_ndarray()
-    finite = np.isfinite(samples)
-    if finite.all():
-        return frame
-    mended = samples.copy()
-    mended[~finite] = 0.0
     clean = AudioFrame.from_ndarray(mended, format=frame.format.name, layout=frame.layout.name)
     clean.sample_rate = frame.sample_rate
     return clean

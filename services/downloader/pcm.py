@@ -24,6 +24,9 @@ HELD_FRAMES: Final = 4096
 #: Frames that are gathered before they are hashed and written.
 BLOCK_FRAMES: Final = 1 << 16
 _DIGEST_BYTES: Final = 20
+#: What is louder is no sound: 200 dB above full scale, where a file of 32-bit whole numbers that
+#: calls them floating-point ones still is below.  Beyond, arithmetic would overflow.
+LOUDEST: Final = 1e10
 _HALF: Final = math.sqrt(0.5)
 
 #: What a channel gives to left and right: ITU-R BS.775, with the low-frequency channel left out
@@ -66,6 +69,14 @@ def downmix_matrix(channels: Sequence[str]) -> Samples:
     shares = [_SHARES.get(name, sides[i % 2]) for i, name in enumerate(channels)]
     matrix = np.array(shares, np.float32)
     return matrix / max(1.0, float(matrix.sum(axis=0).max()))
+
+
+def audible(samples: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """``samples`` with silence for what is not a number or beyond ``LOUDEST``."""
+    # Comparisons with what is not a number are false.
+    if samples.size == 0 or (samples.max() <= LOUDEST and samples.min() >= -LOUDEST):
+        return samples
+    return np.where(np.abs(samples) <= LOUDEST, samples, samples.dtype.type(0))
 
 
 class Moments:
@@ -118,7 +129,7 @@ class Writer:
         return self._hash.hexdigest()
 
     def add(self, block: Samples) -> None:
-        """Take (frames, 2) samples; what is not a number, or infinite, becomes silence."""
+        """Take (frames, 2) samples; see ``audible``."""
         self._waiting.append(block)
         self._frames_waiting += len(block)
         self.frames += len(block)
@@ -142,9 +153,7 @@ class Writer:
     def _flush(self, *, keep: int) -> None:
         if not self._waiting:
             return
-        block = np.concatenate(self._waiting)
-        if not np.isfinite(block).all():
-            np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        block = audible(np.concatenate(self._waiting))
         ready, kept = block[: len(block) - keep], block[len(block) - keep :]
         data = np.ascontiguousarray(ready, dtype="<f4")
         self._file.write(data.data)

@@ -131,6 +131,8 @@ def middleware(log: FilteringBoundLogger) -> Middleware:
             allow = {"Allow": exc.headers["Allow"]} if "Allow" in exc.headers else {}
             return answer(Problem.of(TerminalError(code, exc.reason)), allow)
         except (ConnectionError, TimeoutError):
+            if request.transport is None or request.transport.is_closing():
+                return web.Response()  # to nobody: who has hung up is no fault to be logged
             raise
         except Exception:  # a bug: the client gets a code, the log the traceback
             log.exception("request failed", method=request.method, path=request.path)

@@ -1,7 +1,8 @@
 """Stems to files: flac, wav, mp3, opus, m4a, with PyAV's own FFmpeg libraries.
 
 flac and the wavs hold exactly the track's frames.  The others say in their container how much the
-codec added at both ends, so that a decoder gives the length back.
+codec added at both ends, so that a decoder gives the length back (of a song shorter than
+``SHORTEST`` that one).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from av.audio.resampler import AudioResampler
 
 from services.separator.artwork import embed
-from shared.contracts.audio import SAMPLE_RATE, AudioFormat, Metadata
+from shared.contracts.audio import CHANNELS, SAMPLE_RATE, AudioFormat, Metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,9 @@ _FULL_SCALE_16: Final = float(1 << 15)
 _DITHER_SEED: Final = 0
 #: RF64 where the file grows beyond the 4 GiB that WAV can say.
 _RF64: Final[Mapping[str, str]] = MappingProxyType({"rf64": "auto"})
+#: Frames that a file has at least whose codec works in blocks: of fewer some make no file, or one
+#: that is silent.
+SHORTEST: Final = 1024
 #: Longest title or artist in a tag.
 _TAG_CHARACTERS: Final = 200
 
@@ -119,6 +123,8 @@ class StemEncoder:
 
     def finish(self) -> None:
         """Write what the encoder still holds, and the container's end."""
+        if self._recipe.bit_rate and self._position < SHORTEST:
+            self.write(np.zeros((SHORTEST - self._position, CHANNELS), np.float32))
         if self._resampler is not None:
             for ready in self._resampler.resample(None):
                 self._container.mux(self._stream.encode(ready))
@@ -147,7 +153,8 @@ class StemEncoder:
             packed = np.ascontiguousarray(samples).reshape(1, -1)
             frame = av.AudioFrame.from_ndarray(packed, format="flt", layout="stereo")
         else:
-            planes = np.ascontiguousarray(samples.T)
+            # Encoders hang or abort over what is far beyond full scale.
+            planes = np.ascontiguousarray(np.clip(samples, -1.0, 1.0).T)
             frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout="stereo")
         frame.sample_rate = SAMPLE_RATE
         frame.time_base = Fraction(1, SAMPLE_RATE)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: The absolute gate: what is not louder than that is silence.
 _GATE: Final = -70.0
+#: The most that FFmpeg's meter shows; it stays there however loud the rest is.
+_MOST: Final = 10.0
 _INTEGRATED: Final = "lavfi.r128.I"
 #: Annex 2 of BS.1770-4 asks for four times the rate at least: three points between two samples.
 _OVERSAMPLING: Final = 4
@@ -61,8 +63,11 @@ class Loudness:
         self._listen()
 
     def integrated(self) -> float | None:
-        """LUFS of all so far; None of silence, and of less than the 0.4 s that a block takes."""
-        return self._found if math.isfinite(self._found) and self._found > _GATE else None
+        """LUFS of all so far; None where there is no number for it.
+
+        That is so of silence, of less than the 0.4 s that a block takes, and beyond ``_MOST``.
+        """
+        return self._found if _GATE < self._found < _MOST else None
 
     def _listen(self) -> None:
         measured = None

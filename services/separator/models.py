@@ -25,8 +25,10 @@ from services.separator.dsp import Dsp
 from services.separator.messages import Progressed
 from services.separator.networks import rewrite
 from services.separator.precision import laid_out
+from services.separator.waveform import MIX
 from shared.contracts.audio import CHANNELS, SAMPLE_RATE
 from shared.contracts.live import Activity
+from shared.contracts.subjects import TOKEN
 from shared.errors import Code, RetryableError, TerminalError
 from shared.separation.windows import window_frames
 
@@ -148,6 +150,7 @@ class ModelShelf:
             if known is None:
                 with _translated(found.name):
                     known = self._read_sources(found.name)
+                _check_names(found.name, known)
                 self._sources[found] = known
             return known
 
@@ -258,6 +261,7 @@ def _examined(name: str, module: nn.Module) -> LoadedModel:
         if (one.samplerate, one.audio_channels) != (SAMPLE_RATE, CHANNELS):
             detail = f"{name} wants {one.samplerate} Hz and {one.audio_channels} channels"
             raise TerminalError(Code.MODEL_UNKNOWN, f"{detail}; tracks are 44100 Hz stereo")
+    _check_names(name, sources)
     totals = [sum(column) for column in zip(*weights, strict=True)]
     if not all(totals):
         raise TerminalError(Code.MODEL_UNKNOWN, f"{name} has a source that no member makes")
@@ -275,6 +279,14 @@ def _examined(name: str, module: nn.Module) -> LoadedModel:
         members=members,
         bytes=sum(_bytes_of(member.module) for member in members),
     )
+
+
+def _check_names(name: str, sources: tuple[str, ...]) -> None:
+    """Stems are named after sources: in paths, addresses, and beside the song's own waveform."""
+    for source in sources:
+        if not TOKEN.match(source) or source == MIX:
+            detail = f"{name} has a source that no stem can be named after: {source[:40]!r}"
+            raise TerminalError(Code.MODEL_UNKNOWN, detail)
 
 
 def _segment(module: Any) -> int:  # noqa: ANN401 - likewise

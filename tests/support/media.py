@@ -49,7 +49,8 @@ def song(
 
 def layout_of(channels: int) -> str:
     """FFmpeg's name of the usual layout with so many channels."""
-    return {1: "mono", 2: "stereo", 6: "5.1"}[channels]
+    usual = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
+    return usual[channels - 1]
 
 
 def write_audio(
@@ -75,7 +76,8 @@ def write_audio(
 
 
 def _encode(container: Any, stream: Any, samples: Samples, rate: int) -> None:  # noqa: ANN401 - PyAV's unions
-    name = stream.format.name
+    # PyAV reads past the planes of eight channels; what is packed it takes apart itself.
+    name = (stream.format if len(samples) < 8 else stream.format.packed).name
     for start in range(0, samples.shape[1], _FRAME):
         part = np.ascontiguousarray(samples[:, start : start + _FRAME])
         frame = AudioFrame.from_ndarray(_converted(part, name), name, stream.layout.name)

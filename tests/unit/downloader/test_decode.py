@@ -17,6 +17,7 @@ from services.downloader.children import ChildDecoder
 from services.downloader.covers import COVER_BYTES, COVER_PIXELS
 from services.downloader.decode import FORMATS, handle
 from services.downloader.messages import Decoded, DecodeRequest
+from services.downloader.pcm import LOUDEST
 from shared.errors import Code, StembusError, TerminalError
 from tests.support import media
 from tests.support.media import damaged, picture, song, write_audio, write_bytes
@@ -155,6 +156,33 @@ def test_each_surround_channel_is_heard_where_it_stands(tmp_path: Path) -> None:
     assert not samples[:, 1].any()
 
 
+@pytest.mark.parametrize("rate", [44_100, 48_000])
+@pytest.mark.parametrize("kind", ["s16", "flt"])
+@pytest.mark.parametrize("channels", [3, 4, 7, 8, 9, 12, 16, 24, 64])
+def test_as_many_channels_as_there_are_become_two(
+    channels: int, kind: str, rate: int, tmp_path: Path
+) -> None:
+    # Each channel is as long as the song and none is silent: the sides are, only if one is lost.
+    played = song(0.5, rate=rate, channels=channels)
+    codec = "pcm_f32le" if kind == "flt" else "pcm_s16le"
+    layout = f"{channels} channels" if channels > 8 else media.layout_of(channels)
+    path = tmp_path / "a.wav"
+    write_audio(path, played, rate=rate, codec=codec, sample_format=kind, layout=layout)
+    decoded, samples = decode(path)
+    assert decoded.frames == 22_050
+    assert f"{channels} ch" in decoded.original
+    assert 0.01 < float(np.abs(samples).max(axis=0).min()) <= 0.3
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".mkv"])
+def test_seven_one_is_a_song_whatever_it_is_packed_in(suffix: str, tmp_path: Path) -> None:
+    played = song(0.5, channels=8)
+    path = write_audio(tmp_path / f"a{suffix}", played, layout="7.1")
+    decoded, samples = decode(path)
+    assert "8 ch" in decoded.original
+    assert float(np.abs(samples).max(axis=0).min()) > 0.01
+
+
 def test_silence_is_a_track_too(tmp_path: Path) -> None:
     decoded, samples = decode(write_audio(tmp_path / "a.wav", np.zeros((2, 4410), np.float32)))
     assert (decoded.frames, decoded.mean, decoded.std) == (4410, 0.0, 0.0)
@@ -224,6 +252,19 @@ def test_what_is_not_a_number_stays_where_it_was(tmp_path: Path, rate: int) -> N
     assert np.isfinite(samples).all()
     assert float(np.abs(samples).max()) < 0.5
     assert np.abs(samples[800:2200]).max(axis=1).min() >= 0.0
+
+
+@pytest.mark.parametrize("rate", [44_100, 48_000])
+@pytest.mark.parametrize("channels", [1, 2, 8])
+def test_what_no_sound_is_as_loud_as_is_silence(tmp_path: Path, channels: int, rate: int) -> None:
+    played = song(0.5, rate=rate, channels=channels) * np.float32(2**31)
+    played[:, 1000:1003] = np.finfo(np.float32).max
+    played[:, 2000] = -1.1 * LOUDEST
+    path = tmp_path / "a.wav"
+    write_audio(path, played, rate=rate, codec="pcm_f32le", sample_format="flt")
+    _, samples = decode(path)
+    # As loud as 32 bits can say it is left as it is: what is made of it is turned down.
+    assert 1e8 < float(np.abs(samples).max()) < 2**31
 
 
 @pytest.mark.parametrize("suffix", [".mp3", ".flac", ".m4a", ".ogg", ".mkv"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from services.gateway import guard, problems
+from services.gateway.writing import write
 from shared.contracts.problem import Problem
 from shared.errors import CATALOGUE, Code, RetryableError, TerminalError
 
@@ -20,6 +22,10 @@ QUIET = structlog.wrap_logger(
     structlog.ReturnLogger(), wrapper_class=structlog.make_filtering_bound_logger("critical")
 )
 Client = TestClient[web.Request, web.Application]
+
+
+#: Set when nobody takes what is poured any more.
+POURED = web.AppKey("poured", asyncio.Event)
 
 
 async def refuse(request: web.Request) -> web.Response:
@@ -33,6 +39,16 @@ async def break_off(request: web.Request) -> web.StreamResponse:
     raise RetryableError(Code.STORAGE_UNAVAILABLE, "gone")
 
 
+async def pour(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    try:
+        while True:
+            await write(request, response, bytes(100_000), 10.0)
+    finally:
+        request.app[POURED].set()
+
+
 async def crash(_: web.Request) -> web.Response:
     raise LookupError("a bug")
 
@@ -42,12 +58,14 @@ async def client() -> AsyncIterator[Client]:
     app = web.Application(
         middlewares=[problems.middleware(QUIET), guard.middleware(("127.0.0.1", "::1"))]
     )
+    app[POURED] = asyncio.Event()
     app.on_response_prepare.append(guard.add_headers)
     app.add_routes(
         [
             web.get("/refuse/{code}", refuse),
             web.get("/break", break_off),
             web.get("/crash", crash),
+            web.get("/pour", pour),
             web.post("/change", refuse),
         ]
     )
@@ -90,6 +108,28 @@ async def test_a_failure_in_the_middle_of_an_answer_breaks_it_off(client: Client
     async with client.get("/break") as answer:
         with pytest.raises(ClientPayloadError):
             await answer.read()
+
+
+@pytest.mark.parametrize("abruptly", [False, True])
+async def test_who_hangs_up_is_no_fault_that_is_logged(
+    client: Client, caplog: pytest.LogCaptureFixture, *, abruptly: bool
+) -> None:
+    assert isinstance(client.server, TestServer)
+    poured = client.server.app[POURED]
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(b"GET /pour HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert await reader.read(1000)
+    with caplog.at_level("DEBUG", "aiohttp"):
+        if abruptly:
+            writer.transport.abort()
+        else:
+            writer.close()
+        async with asyncio.timeout(10):
+            await poured.wait()
+        # The next one is answered after whatever is said about that one.
+        async with client.get("/crash") as answer:
+            assert answer.status == 500
+    assert [line for line in caplog.messages if "Error" in line] == []
 
 
 async def test_a_bug_is_an_answer_without_its_details(client: Client) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from services.downloader.covers import COVER_BYTES, cover_of
 from services.separator.encode import StemWriter
-from services.separator.encoders import quantized
+from services.separator.encoders import SHORTEST, quantized
 from services.separator.messages import (
     ChunksLost,
     EncodeReport,
@@ -184,6 +184,35 @@ def test_lossy_stems_decode_to_the_tracks_length_and_sound(
     middle = slice(len(wave) // 4, 3 * len(wave) // 4)
     # In phase with the original: the codec's delay was taken off again.
     assert np.abs(vocals_out[middle, 0] - wave[middle]).max() < 0.03
+
+
+@pytest.mark.parametrize("audio_format", list(AudioFormat))
+@pytest.mark.parametrize("frames", [1, 2, 3, 10, 100, SHORTEST - 1, SHORTEST])
+def test_the_shortest_song_can_be_heard_in_every_format(
+    frames: int, audio_format: AudioFormat, blobs: BlockingBlobs, tmp_path: Path
+) -> None:
+    loud = np.full((frames, 2), 0.5, np.float32)
+    got = encoded(order(blobs, loud, loud, audio_format), blobs, tmp_path / "scratch")
+    heard = got.decoded("vocals")
+    lossy = audio_format in {AudioFormat.MP3, AudioFormat.OPUS, AudioFormat.M4A}
+    assert len(heard) >= SHORTEST if lossy else len(heard) == frames
+    assert np.abs(heard).max() > 0.01
+
+
+@pytest.mark.parametrize("audio_format", list(AudioFormat))
+@pytest.mark.parametrize("level", [30.0, 2e9, 1e10])
+def test_a_song_far_beyond_full_scale_is_turned_down_and_harms_no_encoder(
+    level: float, audio_format: AudioFormat, blobs: BlockingBlobs, tmp_path: Path
+) -> None:
+    mix = tone(3 * BLOCK_FRAMES, 440.0, level=level)
+    request = order(blobs, mix, mix, audio_format, stems=("vocals",))
+    got = encoded(request, blobs, tmp_path / "scratch")
+    heard = float(np.abs(got.decoded("vocals")).max())
+    if audio_format is AudioFormat.WAV32F:
+        assert heard == pytest.approx(level, rel=0.1)
+    else:
+        assert 0.7 < heard <= 1.0
+    assert got.result.stems[0].loudness is None or got.result.gain < 1.0
 
 
 def covered(request: EncodeStems, blobs: BlockingBlobs, data: bytes) -> EncodeStems:

@@ -53,6 +53,11 @@ def test_silence_and_what_is_too_short_have_no_loudness(audio: Audio) -> None:
     assert loudness(audio) is None
 
 
+def test_what_is_louder_than_the_meter_shows_has_no_number() -> None:
+    assert loudness(sine(2, 5.0)) == pytest.approx(5.0, abs=0.1)
+    assert loudness(sine(2, 30.0)) is None
+
+
 @pytest.mark.parametrize("block", [1, 11, 4410, 70_000])
 def test_what_is_measured_does_not_depend_on_the_blocks(block: int) -> None:
     audio = noise(30_000, seed=5)

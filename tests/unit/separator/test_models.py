@@ -101,6 +101,23 @@ def test_what_is_not_on_the_list_is_unknown(name: str, catalogue: Catalogue) -> 
     assert caught.value.code == Code.MODEL_UNKNOWN
 
 
+@pytest.mark.parametrize("source", ["lead vocals", "st\u00e9ms", "a/b", "..", "", "x" * 65, "mix"])
+def test_a_model_whose_stems_could_not_be_named_is_neither_offered_nor_run(
+    source: str, tmp_path: Path, blobs: BlockingBlobs
+) -> None:
+    save_package(small_htdemucs(sources=[source, "vocals"]), tmp_path / "models", "odd")
+    catalogue = Catalogue(
+        models_dir=tmp_path / "models", hub_cache=tmp_path, torch_hub=tmp_path / "torch"
+    )
+    said = Said()
+    engine_of(catalogue, blobs).handle(DescribeModels(), said)
+    assert "odd" not in {offer.name for offer in said.last(ModelsDescribed).models}
+    with pytest.raises(TerminalError) as caught:
+        shelf_of(catalogue).get("odd", ignore)
+    assert caught.value.code == Code.MODEL_UNKNOWN
+    assert repr(source)[:20] in str(caught.value)
+
+
 def test_the_folder_wins_over_a_published_model_of_the_same_name(
     tmp_path: Path, blobs: BlockingBlobs
 ) -> None:
