@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 ENGINE_MODULE: Final = "services.separator.engine"
 ENCODE_MODULE: Final = "services.separator.encode"
 #: glibc hands large blocks back to the kernel when they are freed and gets zeroed pages for the
-#: next ones: in a network layer by layer, a tenth of a window's time.  An engine keeps them (as
-#: much as one window takes), in one heap, so that no thread keeps some of its own; they are
+#: next ones: in a network layer by layer, up to a tenth of a window's time.  An engine keeps them
+#: (as much as one window takes), in one heap, so that no thread keeps some of its own; they are
 #: given back when there is nothing to do (``devices.free_cache``).  Other allocators do not know
 #: these names.
 KEPT_MEMORY: Final = {
