@@ -157,7 +157,7 @@ class House:
 async def house(tmp_path: Path, log: FilteringBoundLogger) -> AsyncIterator[House]:
     async with ClientSession() as session:
         house = House(tmp_path, session)
-        middlewares = [house.watch, problems.middleware(log), guard.middleware(("127.0.0.1",))]
+        middlewares = [problems.middleware(log), house.watch, guard.middleware(("127.0.0.1",))]
         app = web.Application(middlewares=middlewares)
         app.on_response_prepare.append(guard.add_headers)
         app.add_routes(house.pieces.routes())
