@@ -132,7 +132,8 @@ def running_stack(
 
     ``settings`` are environment variables of all services.
     """
-    words = ["up", "--data", str(data), "--port", "0"]
+    # Several stacks start at the same moment: none may ask for a port that another one is taking.
+    words = ["up", "--data", str(data), "--port", "0", "--nats-port", "0"]
     words += ["--schedulers", str(schedulers), "--separators", str(separators)]
     if models is not None:
         words += ["--models", str(models)]
