@@ -103,20 +103,9 @@ class Api:
         )
         order = {"source": given, "options": {"model": "dsp", "reuse": False, **options}}
         answer = await self.ask("POST", "/v1/jobs", json=order)
-        where = f"/v1/jobs/{answer.json['id']}" if answer.status in {201, 202} else ""
-        assert answer.headers.get("Location") == where, answer.body
-        if answer.status == 202:  # accepted, while nobody owns the jobs
-            return await self._there(where)
+        assert answer.status == 201, answer.body
+        assert answer.headers["Location"] == f"/v1/jobs/{answer.json['id']}"
         return answer.json
-
-    async def _there(self, where: str) -> Json:
-        """The job at ``where``, as soon as it is there."""
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                answer = await self.ask("GET", where)
-                if answer.status == 200:
-                    return answer.json
-                await asyncio.sleep(AGAIN_SECONDS)
 
     async def job(self, job_id: str) -> Json:
         """A job as it is now."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # A new owner answers within the gateway's patience, or a submission is told "not yet".
 pytestmark = pytest.mark.promise
+
 #: Seconds, by promise, until a standby acts: after a death, and after an orderly stop.
 AFTER_DEATH = 10.0
 AFTER_STOP = 2.0
