@@ -26,7 +26,7 @@ W = TypeVar("W")
 M_contra = TypeVar("M_contra", contravariant=True)
 W_co = TypeVar("W_co", covariant=True)
 
-#: How long one fetch waits for a message: also how long an idle host takes to stop.
+#: How long one fetch waits for a message.
 FETCH_SECONDS: Final = 0.5
 #: How often the broker is told that a message is still being worked on: a third of the workers'
 #: ack_wait.  The scheduler's is shorter, and so is its pace.
@@ -91,8 +91,12 @@ class Host(Generic[M, W]):
         return len(self._running)
 
     async def run(self, stopping: asyncio.Event, *, grace: float) -> None:
-        """Work until ``stopping``; finish what fits into ``grace`` seconds, hand back the rest."""
+        """Work until ``stopping``; finish what fits into ``grace`` seconds, hand back the rest.
+
+        The mailbox is closed as soon as it is ``stopping``: a host that waits is done at once.
+        """
         stop = asyncio.create_task(stopping.wait())
+        leaving = asyncio.create_task(self._leave(stopping))
         try:
             while not stopping.is_set():
                 if len(self._running) >= self._slots:
@@ -107,17 +111,21 @@ class Host(Generic[M, W]):
                     task.add_done_callback(self._running.discard)
             if self._running:
                 await asyncio.wait(self._running, timeout=grace)
+            await leaving
         finally:
-            leftover = tuple(self._running)
-            stop.cancel()
-            for task in leftover:
-                task.cancel()
-            await asyncio.gather(stop, *leftover, return_exceptions=True)
+            leftover = (stop, leaving, *self._running)
+            for one in leftover:
+                one.cancel()
+            await asyncio.gather(*leftover, return_exceptions=True)
 
     async def inject(self, message: M, headers: Mapping[str, str]) -> None:
         """Handle a message of our own: same turn-taking, same words, nothing to settle."""
         async with self._turns:
             await self._answer(message, headers, deliveries=1)
+
+    async def _leave(self, stopping: asyncio.Event) -> None:
+        await stopping.wait()
+        await self._mailbox.close()
 
     async def _answer(self, message: M, headers: Mapping[str, str], deliveries: int) -> None:
         with self._telemetry.received(message, headers):

@@ -48,6 +48,12 @@ class Mailbox(Protocol):
     async def fetch(self, limit: int, timeout: float) -> Sequence[Delivery]:  # noqa: ASYNC109 - the broker is told how long to hold the request
         """Up to ``limit`` messages; none if nothing came within ``timeout`` seconds."""
 
+    async def close(self) -> None:
+        """Take nothing more: a fetch that waits ends now, with what it has.
+
+        What has come and was not fetched is handed out again, to others.
+        """
+
 
 class Speaker(Protocol[W_contra]):
     """Says words: returns once they are stored, however long the broker is away."""

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 import nats.errors
 import nats.js.errors
+from nats.aio.msg import Msg
 
 from shared.jetstream.connection import broker_errors, heeding_cancellation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
 
 #: The shortest delay that is one.
 NOW_SECONDS: Final = 0.001
+#: How long the broker has to say that it sends nothing more.
+FAREWELL_SECONDS: Final = 1
+#: What ends a fetch of nats-py in all of its states, as if the broker had said it.  One for several
+#: messages waits up to three times (for what is there, for the first of what comes, for its rest),
+#: each time until a pull is said to have expired; one for a single message goes on after that,
+#: and ends with an error.
+_ENDS: Final = ("408", "408", "408", "503")
 
 
 class JetStreamDelivery:
@@ -75,6 +83,9 @@ class JetStreamMailbox:
 
     def __init__(self, subscription: JetStreamContext.PullSubscription) -> None:
         self._subscription = subscription
+        #: Held by a fetch.
+        self._fetching = asyncio.Lock()
+        self._closed = False
 
     @classmethod
     async def bind(cls, js: JetStreamContext, stream: str, durable: str) -> Self:
@@ -83,25 +94,46 @@ class JetStreamMailbox:
 
     async def fetch(self, limit: int, timeout: float) -> Sequence[JetStreamDelivery]:  # noqa: ASYNC109 - see Mailbox
         """See ``Mailbox``."""
-        try:
-            with heeding_cancellation():
-                messages = await self._subscription.fetch(limit, timeout=timeout)
-        except TimeoutError:  # nats-py raises its own and asyncio's, which are one by inheritance
-            return ()
-        except nats.js.errors.APIError as exc:
-            raise ConnectionError(str(exc)) from exc
-        except nats.errors.Error as exc:
-            message = f"{type(exc).__name__}: {exc}"
-            raise ConnectionError(message) from exc
+        async with self._fetching:
+            if self._closed:
+                return ()
+            try:
+                with heeding_cancellation():
+                    messages = await self._subscription.fetch(limit, timeout=timeout)
+            except TimeoutError:  # nats-py raises its own and asyncio's: one by inheritance
+                return ()
+            except nats.js.errors.APIError as exc:
+                if self._closed:
+                    return ()
+                raise ConnectionError(str(exc)) from exc
+            except nats.errors.Error as exc:
+                message = f"{type(exc).__name__}: {exc}"
+                raise ConnectionError(message) from exc
         return [JetStreamDelivery(message) for message in messages]
 
     async def close(self) -> None:
-        """Hand back what arrived after the last fetch gave up waiting; ask for nothing more."""
-        # Fetching would take what others may have; nats-py has no other way to what has come.
-        arrived = self._subscription._sub._pending_queue  # noqa: SLF001 - see above
+        """See ``Mailbox``."""
+        if self._closed:
+            return
+        self._closed = True
+        # nats-py can neither end a fetch nor leave with what has come: what follows is its
+        # ``drain``, but for who takes what is left, and the end of a pull as the broker puts it.
+        subscription = self._subscription._sub  # noqa: SLF001 - see above
+        broker, arrived = subscription._conn, subscription._pending_queue  # noqa: SLF001
         with suppress(ConnectionError, nats.errors.Error):
-            await self._subscription.unsubscribe()
-            while not arrived.empty():
-                message = arrived.get_nowait()
-                if message.reply:  # a status has none
-                    await JetStreamDelivery(message).nak()
+            if broker.is_connected:
+                # The pull lives on, but the broker knows what it could not deliver for want of
+                # somebody who listens, and hands it out again.
+                await broker._send_unsubscribe(subscription._id)  # noqa: SLF001
+                # Twice: one of its threads may still send what another has crossed out.
+                await broker.flush(timeout=FAREWELL_SECONDS)
+                await broker.flush(timeout=FAREWELL_SECONDS)
+        for status in _ENDS:
+            arrived.put_nowait(Msg(broker, headers={"Status": status}))
+        async with self._fetching:
+            with suppress(ConnectionError, nats.errors.Error):
+                await subscription.unsubscribe()
+                while not arrived.empty():
+                    message = arrived.get_nowait()
+                    if message.reply:  # a status has none
+                        await JetStreamDelivery(message).nak()

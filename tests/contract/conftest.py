@@ -35,6 +35,9 @@ class Post(Protocol):
     def mailbox(self) -> Mailbox:
         """It."""
 
+    async def another(self) -> Mailbox:
+        """One more mailbox of the same messages."""
+
     async def put(self, unit: str, body: bytes, headers: dict[str, str] | None = None) -> None:
         """Store a message."""
 
@@ -45,6 +48,9 @@ class Post(Protocol):
 class _MemoryPost:
     def __init__(self) -> None:
         self.mailbox = MemoryMailbox(ACK_WAIT)
+
+    async def another(self) -> Mailbox:
+        return self.mailbox.another()
 
     async def put(self, unit: str, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.mailbox.put(f"work.download.j1.{unit}", body, headers)
@@ -57,6 +63,9 @@ class _JetStreamPost:
     def __init__(self, js: JetStreamContext, mailbox: JetStreamMailbox) -> None:
         self._js = js
         self.mailbox = mailbox
+
+    async def another(self) -> Mailbox:
+        return await JetStreamMailbox.bind(self._js, WORK, "short")
 
     async def put(self, unit: str, body: bytes, headers: dict[str, str] | None = None) -> None:
         await self._js.publish(f"work.download.j1.{unit}", body, headers=headers)

@@ -138,3 +138,48 @@ async def test_a_stale_taker_s_ack_counts(post: Post) -> None:
     await stale.ack()
     assert list(await post.mailbox.fetch(1, ACK_WAIT * 1.5)) == []
     await emptied(post)
+
+
+async def test_a_fetch_ends_when_its_mailbox_is_closed(post: Post) -> None:
+    for limit in (1, 4):
+        mailbox = await post.another()
+        waiting = asyncio.create_task(mailbox.fetch(limit, PATIENCE))
+        await asyncio.sleep(BRIEF)  # until it waits: nothing else tells
+        began = asyncio.get_running_loop().time()
+        await mailbox.close()
+        assert list(await waiting) == []
+        assert asyncio.get_running_loop().time() - began < PATIENCE / 2
+
+
+async def test_a_closed_mailbox_gives_nothing_and_can_be_closed_again(post: Post) -> None:
+    mailbox = await post.another()
+    await mailbox.close()
+    await mailbox.close()
+    await post.put("source", b"for others")
+    assert list(await mailbox.fetch(1, PATIENCE)) == []
+    found = await one(post)
+    assert (found.body, found.deliveries) == (b"for others", 1)
+    await found.ack()
+
+
+async def test_what_comes_while_a_mailbox_is_closed_is_there_for_others_at_once(
+    post: Post,
+) -> None:
+    """With every delay between the two: it is handed out, or handed back, or never sent."""
+    for delay in range(30):
+        mailbox = await post.another()
+        waiting = asyncio.create_task(mailbox.fetch(1 + delay % 2, PATIENCE))
+        await asyncio.sleep(BRIEF / 20)
+        putting = asyncio.create_task(post.put(f"{delay}", b"%d" % delay))
+        for _ in range(delay):
+            await asyncio.sleep(0)
+        await mailbox.close()
+        await putting
+        taken = await waiting
+        if not taken:
+            began = asyncio.get_running_loop().time()
+            taken = await post.mailbox.fetch(4, PATIENCE)
+            assert asyncio.get_running_loop().time() - began < ACK_WAIT / 2
+        assert [found.body for found in taken] == [b"%d" % delay]
+        await taken[0].ack()
+    await emptied(post)

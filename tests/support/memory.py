@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from copy import copy
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from shared.contracts.batch import Batch
@@ -89,6 +90,7 @@ class MemoryMailbox:
         self._waiting: deque[_Letter] = deque()
         self._stored: list[_Letter] = []
         self._news = asyncio.Event()
+        self._closed = False
         self._watched: list[tuple[Callable[[], bool], asyncio.Event]] = []
         #: Every settlement: what, of which subject.
         self.settled: list[tuple[str, str]] = []
@@ -108,16 +110,29 @@ class MemoryMailbox:
         """See ``Mailbox``."""
         try:
             async with asyncio.timeout(timeout):
-                while not self._waiting:
+                while not (self._waiting or self._closed):
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
+            return ()
+        if self._closed:
             return ()
         taken = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
         for letter in taken:
             letter.deliveries += 1
             self.keep(letter)
         return [MemoryDelivery(self, letter) for letter in taken]
+
+    def another(self) -> MemoryMailbox:
+        """One more mailbox of the same messages."""
+        twin = copy(self)
+        twin._closed = False
+        return twin
+
+    async def close(self) -> None:
+        """See ``Mailbox``."""
+        self._closed = True
+        self._news.set()
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Wait until a settlement has made ``true`` so."""

@@ -333,6 +333,36 @@ async def test_a_host_that_takes_nothing_stops_at_once(
     await bench.stop()
 
 
+async def test_a_host_that_waits_for_a_message_stops_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_module, "FETCH_SECONDS", 60.0)
+    bench.run(slots=2)
+    await asyncio.sleep(0.01)
+    await bench.stop()
+    bench.put("a")
+    assert bench.mailbox.stored == 1
+
+
+async def test_while_the_last_message_is_finished_nothing_more_is_taken(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes then is there for others, who may have hands free."""
+    monkeypatch.setattr(host_module, "FETCH_SECONDS", 60.0)
+    bench.actor.free.clear()
+    bench.put("a")
+    bench.run(slots=2)
+    await asyncio.wait_for(bench.actor.started.wait(), 5)
+    bench.stopping.set()
+    await asyncio.sleep(0.01)
+    bench.put("b")
+    (found,) = await bench.mailbox.another().fetch(2, 5)
+    assert (found.subject, found.deliveries) == ("a.b", 1)
+    bench.actor.free.set()
+    await bench.stop()
+    assert bench.mailbox.settled == [("ack", "a.a")]
+
+
 async def test_a_broker_that_is_away_is_asked_again(bench: Bench, log_lines: LogCapture) -> None:
     fetch, away = bench.mailbox.fetch, [ConnectionError("away"), ConnectionError("still")]
 
