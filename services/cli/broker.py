@@ -13,7 +13,7 @@ from services.cli.config import LOCALHOST
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-from shared.jetstream.connection import connect
+from shared.jetstream.connection import RECONNECT_SECONDS, connect
 from shared.jetstream.topology import provision
 
 #: Bytes that the broker may keep on disk: records and orders, never audio.
@@ -65,9 +65,9 @@ def write_config(folder: Path, port: int) -> Path:
     return path
 
 
-async def prepare(url: str, log: FilteringBoundLogger) -> None:
-    """Wait for the broker and create what the services bind to."""
-    nc = await connect(url, "provision", log)
+async def prepare(url: str, log: FilteringBoundLogger, *, pause: float = RECONNECT_SECONDS) -> None:
+    """Wait for the broker and create what the services bind to; ``pause``: see ``connect``."""
+    nc = await connect(url, "provision", log, pause=pause)
     try:
         await provision(nc.jetstream(timeout=10))
     finally:

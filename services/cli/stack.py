@@ -27,6 +27,8 @@ START_SECONDS: Final = 60.0
 #: Seconds that a service gets to stop by itself, and the broker after the services.
 SERVICE_GRACE: Final = 15.0
 BROKER_GRACE: Final = 5.0
+#: Seconds between looks for a broker that was just started: it takes less than a tenth.
+BROKER_PAUSE: Final = 0.02
 #: A service's own grace: shorter, so that it hands its work back before it is killed.
 WORK_GRACE: Final = 5.0
 
@@ -103,7 +105,8 @@ class Stack:
         await self._broker.start()
         try:
             async with asyncio.timeout(START_SECONDS):
-                await broker.prepare(self.nats_url, json_log("stack", "error"))
+                log = json_log("stack", "error")
+                await broker.prepare(self.nats_url, log, pause=BROKER_PAUSE)
                 if self._broker.deaths:  # whoever answered was another stack's
                     raise StackError(f"the broker does not start; see {config.logs}/broker.log")
                 await self._start_services(port)
@@ -114,11 +117,11 @@ class Stack:
 
     async def _start_services(self, port: int) -> None:
         config = self._config
-        names = [
+        names = [  # who takes longest, first
+            *_numbered("separator", config.separators),
             *_numbered("scheduler", config.schedulers),
             *_numbered("gateway", config.gateways),
             *_numbered("downloader", config.downloaders),
-            *_numbered("separator", config.separators),
         ]
         for name in names:
             service = name.partition("-")[0]

@@ -11,7 +11,7 @@ from services.separator.messages import EngineRequest, WarmedUp, WarmUp
 from shared.errors import StembusError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
     from services.separator.children import Helper
     from services.separator.layout import Seat
@@ -39,7 +39,8 @@ class Engines:
         #: Works that wait for an engine of their own.
         self._lonely = 0
         self._log = log
-        self._reviving: set[asyncio.Task[None]] = set()
+        #: What is done while nobody waits for it.
+        self._unwatched: set[asyncio.Task[None]] = set()
 
     @property
     def lanes(self) -> int:
@@ -92,11 +93,15 @@ class Engines:
             able = [one for one in self._places if one.free and not self._lonely]
         return max(able, key=lambda one: (one.free, one.helper is not None), default=None)
 
+    def wake(self) -> None:
+        """Start an engine before it is asked for: torch alone takes a second to import."""
+        self._see_to(self._warm(self._places[0]))
+
     async def close(self) -> None:
         """End every engine: for an orderly stop, after the works have ended."""
-        for task in self._reviving:
+        for task in self._unwatched:
             task.cancel()
-        await asyncio.gather(*self._reviving, return_exceptions=True)
+        await asyncio.gather(*self._unwatched, return_exceptions=True)
         for place in self._places:
             if place.helper is not None:
                 await place.helper.kill()
@@ -115,15 +120,19 @@ class Engines:
         Its lanes are free after that: who must be alone with it is not beside the warming.
         """
         place.reviving = True
-        task = asyncio.create_task(self._warm(place))
-        self._reviving.add(task)
 
-        def done(task: asyncio.Task[None]) -> None:
-            self._reviving.discard(task)
+        def done(_: asyncio.Task[None]) -> None:
             place.reviving = False
             self._free(place, lanes)
 
-        task.add_done_callback(done)
+        self._see_to(self._warm(place)).add_done_callback(done)
+
+    def _see_to(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Have something done that nobody waits for."""
+        task = asyncio.create_task(work)
+        self._unwatched.add(task)
+        task.add_done_callback(self._unwatched.discard)
+        return task
 
     async def _warm(self, place: _Place) -> None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import threading
 import warnings
@@ -21,6 +20,7 @@ from torch import nn
 
 from services.separator.catalogue import Catalogue, Found, Place, read_bag
 from services.separator.devices import free_cache, placed
+from services.separator.digest import digest_of
 from services.separator.dsp import Dsp
 from services.separator.messages import Progressed
 from services.separator.networks import rewrite
@@ -274,7 +274,7 @@ def _examined(name: str, module: nn.Module) -> LoadedModel:
     )
     return LoadedModel(
         name=name,
-        digest=_digest(sources, members),
+        digest=digest_of(sources, members),
         sources=sources,
         members=members,
         bytes=sum(_bytes_of(member.module) for member in members),
@@ -298,18 +298,3 @@ def _segment(module: Any) -> int:  # noqa: ANN401 - likewise
 def _bytes_of(module: nn.Module) -> int:
     tensors = (*module.parameters(), *module.buffers())
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def _digest(sources: tuple[str, ...], members: tuple[Member, ...]) -> str:
-    """Hash of everything that decides what comes out: classes, geometry, shares, weights."""
-    digest = hashlib.sha256(repr((sources, SAMPLE_RATE)).encode())
-    for member in members:
-        kind = type(member.module)
-        version = getattr(member.module, "version", 0)
-        head = (kind.__module__, kind.__qualname__, version, member.shares, member.segment)
-        digest.update(repr(head).encode())
-        for name, tensor in sorted(member.module.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            native = tensor.detach().cpu().contiguous().reshape(-1)
-            digest.update(native.view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:32]

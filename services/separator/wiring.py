@@ -73,6 +73,7 @@ async def assemble(
     )
     engines = Engines(start=engine_starter(config, os.environ, on_line), seats=places, log=on_line)
     stack.push_async_callback(engines.close)
+    engines.wake()
     separator = Separator(
         engines=engines,
         silence=config.engine_silence_seconds,

@@ -28,9 +28,12 @@ LONGEST_PAUSE: Final = 2.0
 PENDING_BYTES: Final = 8 << 20
 
 
-async def connect(url: str, name: str, log: FilteringBoundLogger) -> Client:
+async def connect(
+    url: str, name: str, log: FilteringBoundLogger, *, pause: float = RECONNECT_SECONDS
+) -> Client:
     """A connection that comes back by itself for ever; waits for the broker to be there.
 
+    It looks every ``pause`` seconds whether it is.
     Answers to ``name`` come on subjects of its own (``_INBOX_<name>.…``), so that the broker
     can keep others from listening in.
     """
@@ -63,7 +66,7 @@ async def connect(url: str, name: str, log: FilteringBoundLogger) -> Client:
         disconnected_cb=on_disconnect,
         reconnected_cb=on_reconnect,
         max_reconnect_attempts=-1,
-        reconnect_time_wait=RECONNECT_SECONDS,
+        reconnect_time_wait=pause,
         connect_timeout=2,
         # Notices a broker that is there but says nothing (SIGSTOP, a cut cable) in 15 s.
         ping_interval=5,

@@ -197,3 +197,33 @@ async def test_one_whose_engine_can_t_be_started_gives_its_lanes_back() -> None:
             async with AsyncExitStack() as lent:
                 await lent.enter_async_context(engines.lend(alone=alone))
     assert engines.idle
+
+
+async def test_an_engine_that_was_woken_is_the_one_that_is_lent() -> None:
+    at = Borrowers(1, 1)
+    at.engines.wake()
+    assert at.engines.idle
+    await settled()
+    await at.come("a")
+    assert (len(at.children), at.has) == (1, ["a"])
+    await at.go("a")
+    await at.engines.close()
+    assert [one.alive for one in at.children] == [False]
+
+
+async def test_an_engine_that_does_not_wake_is_started_when_it_is_needed() -> None:
+    said: list[str] = []
+    faults = [RetryableError(Code.WORKER_CRASHED, "no room yet")]
+
+    async def start(_: Seat) -> Idle:
+        if faults:
+            raise faults.pop()
+        return Idle()
+
+    engines = Engines(start=start, seats=[Seat("cpu", 0, 1, 1)], log=said.append)
+    engines.wake()
+    await settled()
+    assert len(said) == 1
+    async with engines.lend() as engine:
+        assert engine.alive
+    assert engines.idle
