@@ -6,6 +6,7 @@ does not exist.  ``BlobStore`` is for event loops, ``BlockingBlobs`` for child p
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import re
@@ -48,6 +49,8 @@ class BlobInfo(NamedTuple):
     modified: datetime
 
 
+#: How a file system says that it syncs no such thing: some do no folders.
+_NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP})
 #: How obstore passes on ENOSPC and EDQUOT: in words.
 _FULL: Final = ("No space left on device", "Disk quota exceeded")
 
@@ -130,8 +133,35 @@ def sweep_unfinished(blobs_url: str, before: datetime) -> int:
     return removed
 
 
+def _settle(store: ObjectStore, key: str) -> None:
+    """Have the disk hold what was put into a local store, before anybody is told that it is there.
+
+    obstore leaves that to the system, which takes half a minute; a record on the broker's disk
+    would outlive a power cut that the file does not.
+    """
+    if not isinstance(store, LocalStore):
+        return
+    root = Path(str(store.prefix))
+    path = root / key
+    for place in (path, *path.parents):
+        with suppress(FileNotFoundError):  # somebody has removed it already
+            descriptor = os.open(place, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            except OSError as exc:
+                if exc.errno not in _NO_SYNC:
+                    raise
+            finally:
+                os.close(descriptor)
+        if place == root:
+            return
+
+
 class BlobStore:
-    """The blob store for an event loop: nothing here blocks it."""
+    """The blob store for an event loop: nothing here blocks it.
+
+    What was put is on the disk, power cut or not.
+    """
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -140,11 +170,13 @@ class BlobStore:
         """Store ``data`` under ``key``, replacing what was there."""
         with _translated(key):
             await obstore.put_async(self._store, key, data)
+            await asyncio.to_thread(_settle, self._store, key)
 
     async def put_stream(self, key: str, pieces: AsyncIterator[bytes]) -> None:
         """Store what ``pieces`` yields; if it raises, nothing is stored and the error passes."""
         with _translated(key):
             await obstore.put_async(self._store, key, pieces)
+            await asyncio.to_thread(_settle, self._store, key)
 
     async def get(self, key: str) -> bytes:
         """All bytes of a small blob."""
@@ -173,6 +205,18 @@ class BlobStore:
             except MISSING:
                 return None
         return BlobInfo(key, meta["size"], meta["e_tag"] or "", meta["last_modified"])
+
+    async def whole(self, key: str, size: int | None = None) -> BlobInfo:
+        """What is known of a blob that must be there, with so many bytes if that is known.
+
+        ``blob.missing`` or ``blob.corrupt`` if it is otherwise.
+        """
+        info = await self.info(key)
+        if info is None:
+            raise TerminalError(Code.BLOB_MISSING, key)
+        if size is not None and info.size != size:
+            raise TerminalError(Code.BLOB_CORRUPT, f"{key}: {info.size} bytes of {size}")
+        return info
 
     async def under(self, prefix: str) -> AsyncIterator[BlobInfo]:
         """Every blob whose key begins with ``prefix``, a whole path segment."""
@@ -218,10 +262,22 @@ class BlockingBlobs:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
-    def put(self, key: str, data: bytes | bytearray | memoryview | Path) -> None:
-        """Store bytes, or a file's bytes, under ``key``."""
+    def put(
+        self, key: str, data: bytes | bytearray | memoryview | Path, *, lasting: bool = True
+    ) -> None:
+        """Store bytes, or a file's bytes, under ``key``.
+
+        What is not ``lasting`` may be gone or cut off after a power cut: whoever reads it looks.
+        """
         with _translated(key):
             obstore.put(self._store, key, data, max_concurrency=PARTS_AT_ONCE)
+            if lasting:
+                _settle(self._store, key)
+
+    def delete(self, key: str) -> None:
+        """Remove a blob; if it is gone already that is no error."""
+        with _translated(key), suppress(*MISSING):
+            obstore.delete(self._store, key)
 
     def get_range(self, key: str, start: int, end: int) -> bytes:
         """Bytes ``start`` up to ``end``."""

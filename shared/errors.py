@@ -280,11 +280,13 @@ CATALOGUE: Final[Mapping[Code, Explanation]] = MappingProxyType(
         ),
         Code.BLOB_MISSING: Explanation(
             "A stored file is gone",
-            "Retry the job; if it happens again, check the blob store.",
+            "Retry a failed job; for a completed one submit its song again with reuse off"
+            " (--fresh). If it happens again, check the blob store.",
         ),
         Code.BLOB_CORRUPT: Explanation(
             "A stored file is damaged",
-            "Retry the job; if it happens again, check the disk.",
+            "Retry a failed job; for a completed one submit its song again with reuse off"
+            " (--fresh). If it happens again, check the disk.",
         ),
         Code.STORAGE_FULL: Explanation(
             "The server's disk is full",

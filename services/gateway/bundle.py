@@ -95,10 +95,7 @@ class Bundles:
         extension = job.options.format.extension
         for stem in job.stems:
             key = stem_key(job.result or "", stem.name, extension)
-            info = await self._blobs.info(key)
-            if info is None:
-                raise TerminalError(Code.BLOB_MISSING, key)
-            yield _File(f"{stem.name}.{extension}", info)
+            yield _File(f"{stem.name}.{extension}", await self._blobs.whole(key, stem.bytes))
         cover = job.metadata.cover if job.metadata else None
         if cover is not None and (info := await self._blobs.info(track_cover_key(cover))):
             yield _File(f"cover.{cover.picture.value}", info)

@@ -54,14 +54,15 @@ class Stems:
         """``GET /v1/jobs/{id}/stems/{stem}.{ext}``; ``?download=1`` names the file to save."""
         job = self._jobs.snapshot(request.match_info["job_id"])
         name, extension = request.match_info["stem"], request.match_info["extension"]
-        made = {stem.name for stem in job.stems}
+        made = {stem.name: stem.bytes for stem in job.stems}
         if job.result is None or name not in made or extension != job.options.format.extension:
             raise TerminalError(Code.STEM_NOT_FOUND, f"{name}.{extension}"[:100])
         headers = {"Content-Type": _TYPES[extension]}
         if request.query.get("download"):
             file = f"{song_name(job)} ({name}).{extension}"
             headers["Content-Disposition"] = disposition(file)
-        return await self._send(request, stem_key(job.result, name, extension), headers)
+        key = stem_key(job.result, name, extension)
+        return await self._send(request, key, headers, size=made[name])
 
     async def peaks(self, request: web.Request) -> web.StreamResponse:
         """``GET /v1/jobs/{id}/peaks.json``: the stems' waveforms."""
@@ -85,11 +86,10 @@ class Stems:
         return await self._send(request, track_cover_key(cover), headers)
 
     async def _send(
-        self, request: web.Request, key: str, headers: dict[str, str]
+        self, request: web.Request, key: str, headers: dict[str, str], size: int | None = None
     ) -> web.StreamResponse:
-        info = await self._blobs.info(key)
-        if info is None:
-            raise TerminalError(Code.BLOB_MISSING, key)
+        """``size``: how long it must be, where that is known."""
+        info = await self._blobs.whole(key, size)
         tag = f'"{info.etag.strip(chr(34))}"'
         headers = {"Cache-Control": _CACHE, "ETag": tag, "Accept-Ranges": "bytes", **headers}
         if tag in _tags(request.headers.get("If-None-Match", "")):

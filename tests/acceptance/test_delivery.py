@@ -160,19 +160,23 @@ async def test_a_song_without_a_picture_says_so(api: Api, songs: Songs) -> None:
     assert (missing["status"], missing["code"]) == (404, "cover.not_found")
 
 
-async def test_a_zip_that_breaks_off_does_not_look_whole(
-    api: Api, songs: Songs, stack: RunningStack
+@pytest.mark.parametrize("name", ["stems.zip", "stems/instrumental.wav"])
+async def test_a_stem_that_is_not_whole_is_not_delivered(
+    name: str, api: Api, songs: Songs, stack: RunningStack
 ) -> None:
     job = await api.finished(songs.path("song.mp3"), format="wav")
-    folder = stack.data / "blobs" / "results" / job["result"]
-    (folder / "instrumental.wav").write_bytes(b"cut off")
-    path = f"/v1/jobs/{job['id']}/stems.zip"
-    whole = await api.ask("GET", path)
-    with ZipFile(BytesIO(whole.body)) as archive:  # what is there is sent as it is
-        assert archive.read("instrumental.wav") == b"cut off"
-    (folder / "instrumental.wav").unlink()
+    stem = stack.data / "blobs" / "results" / job["result"] / "instrumental.wav"
+    path = f"/v1/jobs/{job['id']}/{name}"
+    stem.write_bytes(b"cut off")
+    assert (await api.problem("GET", path))["code"] == "blob.corrupt"
+    stem.unlink()
     assert (await api.problem("GET", path))["code"] == "blob.missing"
     assert (await api.ask("HEAD", path)).status == (await api.ask("GET", path)).status
+    vocals = await api.ask("GET", f"/v1/jobs/{job['id']}/stems/vocals.wav")
+    assert vocals.status == 200
+    # A completed job can't be retried: its song is made again.
+    again = await api.finished(songs.path("song.mp3"), format="wav")
+    assert (await api.ask("GET", f"/v1/jobs/{again['id']}/{name}")).status == 200
 
 
 @pytest.mark.parametrize("state", ["unknown", "unfinished"])

@@ -20,7 +20,8 @@ from tests.support.jobs import COVER
 if TYPE_CHECKING:
     from pathlib import Path
 
-JOB = snapshot(jobs.completed())
+DONE = snapshot(jobs.completed())
+JOB = replace(DONE, stems=tuple(replace(stem, bytes=PIECE_BYTES + 1) for stem in DONE.stems))
 PICTURE = b"\xff\xd8\xff"
 
 

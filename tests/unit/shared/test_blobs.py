@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,7 +39,6 @@ from shared.errors import Code, RetryableError, StembusError, TerminalError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -367,3 +367,69 @@ def test_what_the_store_passes_on_of_the_system_in_words_has_its_code(
     with pytest.raises(RetryableError) as caught, blobs_module._translated("work/j/1/chunk-0"):
         raise BaseError(said)
     assert caught.value.code is code
+
+
+async def test_what_was_put_is_on_the_disk_and_so_are_the_folders_that_lead_there(
+    store: BlobStore, blocking: BlockingBlobs, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anybody is told that it is there: a power cut must not take it away."""
+    synced: list[Path] = []
+    fsync = os.fsync
+
+    def noticing(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().relative_to(folder))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noticing)
+    way = [Path("tracks/t1/audio.f32"), Path("tracks/t1"), Path("tracks"), Path()]
+    key = track_audio_key("t1")
+    await store.put(key, b"x")
+    assert synced == way
+    await store.put_stream(key, pieces(b"y"))
+    assert synced == way * 2
+    blocking.put(key, b"z")
+    assert synced == way * 3
+    blocking.put(key, b"for now", lasting=False)
+    assert synced == way * 3
+
+
+async def test_a_blob_that_is_removed_while_it_is_put_was_put(
+    store: BlobStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+
+    def gone(path: Path, flags: int) -> int:
+        Path(path).unlink(missing_ok=True) if Path(path).is_file() else None
+        return opened(path, flags)
+
+    monkeypatch.setattr(os, "open", gone)
+    await store.put(peaks_key("r1"), b"x")
+    assert files(folder) == []
+
+
+@pytest.mark.parametrize("kind", [errno.EIO, errno.ENOSPC, errno.EINVAL])
+async def test_a_disk_that_does_not_take_it_says_so_unless_it_never_does(
+    store: BlobStore, kind: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(kind, os.strerror(kind))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    if kind == errno.EINVAL:  # a file system that syncs no folders
+        await store.put(peaks_key("r1"), b"x")
+        return
+    with pytest.raises(RetryableError) as caught:
+        await store.put(peaks_key("r1"), b"x")
+    full = kind == errno.ENOSPC
+    assert caught.value.code is (Code.STORAGE_FULL if full else Code.STORAGE_UNAVAILABLE)
+
+
+async def test_what_must_be_whole_is_looked_at(store: BlobStore) -> None:
+    key = stem_key("r1", "vocals", "flac")
+    with pytest.raises(TerminalError) as missing:
+        await store.whole(key)
+    await store.put(key, b"1234")
+    assert (await store.whole(key)).size == (await store.whole(key, 4)).size == 4
+    with pytest.raises(TerminalError) as cut:
+        await store.whole(key, 5)
+    assert (missing.value.code, cut.value.code) == (Code.BLOB_MISSING, Code.BLOB_CORRUPT)
