@@ -42,6 +42,8 @@ _EXTENSIONS: Final = {"matroska": "mka", "mov": "m4a", "mpegts": "ts", "asf": "w
 #: Broken packets that are skipped: so many, or so large a share if that is more.
 BROKEN_PACKETS: Final = 50
 BROKEN_SHARE: Final = 0.05
+#: The highest sampling rate that is believed: DSD1024 comes as 5.6 MHz.
+HIGHEST_RATE: Final = 6_000_000
 #: Reading errors in a row after which the file is taken to end there.
 _READ_ERRORS: Final = 10
 #: Seconds between two reports.
@@ -93,6 +95,8 @@ class Decode:
         self._broken = 0
         self._position = 0
         self._reported = 0.0
+        #: Rate and channels that it begins with.
+        self._first = ""
 
     def run(self) -> Decoded:
         """Decode all of it."""
@@ -102,7 +106,9 @@ class Decode:
             section: _Section | None = None
             for frame in self._frames(stream):
                 if section is None or not section.suits(frame):
-                    if section is not None:
+                    if section is None:
+                        self._first = f"{frame.sample_rate} Hz, {frame.layout.nb_channels} ch"
+                    else:
                         section.end()
                     section = _Section(frame, writer)
                 section.add(frame)
@@ -187,7 +193,6 @@ class Decode:
         self._report(Decoding(seconds=seconds, fraction=fraction))
 
     def _decoded(self, stream: AudioStream, writer: Writer) -> Decoded:
-        context = stream.codec_context
         name = self._container.format.name.partition(",")[0]
         tags = {
             key.lower(): value
@@ -199,10 +204,7 @@ class Decode:
             frames=writer.frames,
             mean=writer.moments.mean,
             std=writer.moments.std,
-            original=(
-                f"{context.codec.canonical_name}, {context.sample_rate} Hz,"
-                f" {context.layout.nb_channels} ch"
-            ),
+            original=f"{stream.codec_context.codec.canonical_name}, {self._first}",
             extension=_EXTENSIONS.get(name, name),
             title=clean_text(tags.get("title")),
             artist=clean_text(tags.get("artist")) or clean_text(tags.get("album_artist")),
@@ -213,6 +215,9 @@ class _Section:
     """Frames of one format in a row; a stream may change its rate or its channels midway."""
 
     def __init__(self, first: AudioFrame, writer: Writer) -> None:
+        if not 0 < first.sample_rate <= HIGHEST_RATE:
+            detail = f"{first.sample_rate} samples a second"
+            raise TerminalError(Code.SOURCE_NOT_AUDIO, detail)
         self._format = first.format.name
         self._layout = first.layout.name
         self._rate = first.sample_rate

@@ -15,7 +15,7 @@ import pytest
 
 from services.downloader.children import ChildDecoder
 from services.downloader.covers import COVER_BYTES, COVER_PIXELS
-from services.downloader.decode import FORMATS, handle
+from services.downloader.decode import FORMATS, HIGHEST_RATE, handle
 from services.downloader.messages import Decoded, DecodeRequest
 from services.downloader.pcm import LOUDEST
 from shared.errors import Code, StembusError, TerminalError
@@ -386,10 +386,40 @@ def test_a_track_that_is_too_long_is_refused(tmp_path: Path) -> None:
 
 def test_a_rate_that_blows_up_a_file_is_refused(tmp_path: Path) -> None:
     data = write_audio(tmp_path / "a.wav", song(1.0)).read_bytes()
-    slow = data[:24] + (1).to_bytes(4, "little") + data[28:]  # 1 Hz: half a day
+    slow = at_rate(data, 1)  # half a day
     with pytest.raises(TerminalError) as caught:
         decode(write_bytes(tmp_path / "slow.wav", slow))
     assert caught.value.code is Code.SOURCE_TOO_LONG
+
+
+@pytest.mark.parametrize("rate", [HIGHEST_RATE + 1, 2**31 - 1])
+def test_a_rate_that_no_sound_has_is_refused_and_named(tmp_path: Path, rate: int) -> None:
+    data = write_audio(tmp_path / "a.wav", song(1.0)).read_bytes()
+    with pytest.raises(TerminalError) as caught:
+        decode(write_bytes(tmp_path / "fast.wav", at_rate(data, rate)))
+    assert caught.value.code is Code.SOURCE_NOT_AUDIO
+    assert str(rate) in caught.value.detail
+
+
+def test_the_highest_rate_is_a_short_song(tmp_path: Path) -> None:
+    data = write_audio(tmp_path / "a.wav", song(2.0)).read_bytes()
+    decoded, _ = decode(write_bytes(tmp_path / "fast.wav", at_rate(data, HIGHEST_RATE)))
+    assert decoded.frames == round(88_200 * 44_100 / HIGHEST_RATE)
+
+
+def at_rate(wav: bytes, rate: int) -> bytes:
+    """A WAV file whose header says another rate."""
+    return wav[:24] + rate.to_bytes(4, "little") + wav[28:]
+
+
+def test_a_file_that_changes_is_named_by_its_beginning(tmp_path: Path) -> None:
+    parts = [
+        write_audio(tmp_path / f"{rate}.mp3", song(2.0, rate=rate), rate=rate).read_bytes()
+        for rate in (44_100, 48_000)
+    ]
+    decoded, _ = decode(write_bytes(tmp_path / "both.mp3", b"".join(parts)))
+    assert decoded.original == "mp3, 44100 Hz, 2 ch"
+    assert decoded.frames == pytest.approx(4 * 44_100, rel=0.05)
 
 
 async def test_a_child_decodes_and_tells_how_far_it_is(
