@@ -19,7 +19,7 @@ from services.cli.supervisor import Supervised
 from shared.telemetry import json_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from io import TextIOWrapper
 
 #: Seconds that everything may take to be ready.
@@ -135,10 +135,8 @@ class Stack:
                 http_port = broker.free_port() if self.gateways else port
                 self.gateways.append(f"http://{LOCALHOST}:{http_port}")
                 own["STEMBUS_HTTP_PORT"] = str(http_port)
-            if service == "separator" and config.separators > 1:
-                # Each would take all cores for itself, and they would wait for each other.
-                threads = str(max(1, len(os.sched_getaffinity(0)) // config.separators))
-                own["STEMBUS_TORCH_THREADS"] = os.environ.get("STEMBUS_TORCH_THREADS", threads)
+            if service == "separator":
+                own |= threads_of(config.separators, len(os.sched_getaffinity(0)), os.environ)
             # No console script between us and the service: signals reach it directly.
             command = [sys.executable, "-m", f"services.{service}"]
             self._services.append(self._supervised(name, command, self._environment() | own))
@@ -190,6 +188,16 @@ class Stack:
         if self._broker is not None:
             await self._broker.stop(BROKER_GRACE)
         self._lock.close()
+
+
+def threads_of(separators: int, cores: int, environ: Mapping[str, str]) -> dict[str, str]:
+    """What each of so many separators is told of its threads, unless the user has said it.
+
+    Each would take all cores for itself, and they would wait for each other.
+    """
+    if separators == 1 or "STEMBUS_TORCH_THREADS" in environ:
+        return {}
+    return {"STEMBUS_TORCH_THREADS": str(max(1, cores // separators))}
 
 
 def _numbered(service: str, count: int) -> list[str]:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.separator.config import SeparatorConfig
-from services.separator.layout import CPU_LANES, GPU_LANES, Machine, Seat, seats, this_machine
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from services.separator.hardware import Machine
+from services.separator.layout import CPU_LANES, GPU_LANES, Seat, seats
 
 LAPTOP = Machine(cores=8, gpus=0)
 TWO_GPUS = Machine(cores=9, gpus=2)
@@ -80,58 +75,3 @@ def test_there_is_always_an_engine_and_no_core_is_promised_twice(
     assert sum(seat.threads for seat in made) <= max(cores, len(made))
     if slots:
         assert sum(seat.lanes for seat in made) == slots
-
-
-@pytest.mark.parametrize(
-    ("visible", "gpus"),
-    [
-        (None, 2),
-        ("", 0),
-        ("-1", 0),
-        (" -1 ", 0),
-        ("0", 1),
-        ("1", 1),
-        ("0,1", 2),
-        ("0, 1", 2),
-        ("0,1,2,3", 2),
-        ("GPU-8932f937-d72c-4106-c12f-20bd9faed9f6", 1),
-        # CUDA stops reading at the first that is none.
-        ("0,-1,1", 1),
-        ("-1,0", 0),
-    ],
-)
-def test_gpus_are_counted_as_far_as_they_may_be_seen(
-    visible: str | None, gpus: int, tmp_path: Path
-) -> None:
-    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "nvidia-caps", "sda1", "null"):
-        (tmp_path / name).touch()
-    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
-    assert this_machine(environ, tmp_path).gpus == gpus
-
-
-@pytest.mark.parametrize(
-    ("text", "cores"),
-    [
-        ("max 100000\n", None),
-        ("100000 100000\n", 1),
-        ("199999 100000\n", 1),
-        ("50000 100000\n", 1),
-        ("100000000 100000\n", None),
-        ("", None),
-        ("junk", None),
-        ("100000 0", None),
-    ],
-)
-def test_a_containers_share_of_the_cores_is_all_that_is_used(
-    text: str, cores: int | None, tmp_path: Path
-) -> None:
-    quota = tmp_path / "cpu.max"
-    without = this_machine({}, tmp_path, quota).cores
-    quota.write_text(text)
-    assert this_machine({}, tmp_path, quota).cores == (cores or without)
-
-
-def test_a_machine_without_a_folder_of_devices_has_no_gpu(tmp_path: Path) -> None:
-    found = this_machine({"CUDA_VISIBLE_DEVICES": "0"}, tmp_path / "missing")
-    assert found.gpus == 0
-    assert 1 <= found.cores <= (os.cpu_count() or 1)
