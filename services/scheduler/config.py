@@ -10,27 +10,32 @@ class SchedulerConfig(ServiceConfig, frozen=True, kw_only=True):
 
     #: Jobs that may be processing at once: bounds the temporary blobs on the disk.
     max_processing: int = 16
-    #: Jobs that may wait, in all and of one owner; over it a submit is refused (429).  10,000
-    #: songs are weeks of work for a machine, and their records some 20 MB.
+    #: Jobs that may wait; over it a submit is refused (429).  10,000 songs are weeks of work for
+    #: a machine, and their records some 20 MB.
     max_waiting: int = 10_000
+    #: Jobs of one owner that may wait; over it a submit of theirs is refused (429).
     max_waiting_per_owner: int = 1_000
     #: Seconds of waiting that count as much as the next higher priority, so that low ones get
     #: their turn.
     ageing_seconds: float = 600.0
-    #: Seconds that each phase and a whole run of a job may take: far above what any song needs,
-    #: so that only what would never end is ended.
+    #: Seconds that a job's download may take: far above what any song needs, so that only what
+    #: would never end is ended.
     max_download_seconds: float = 2 * 3600.0
+    #: Likewise its separation.
     max_separation_seconds: float = 48 * 3600.0
+    #: Likewise its finalization.
     max_finalization_seconds: float = 2 * 3600.0
+    #: Likewise all of it, from its turn to its end.
     max_job_seconds: float = 72 * 3600.0
-    #: Refusals in a row after which a site is left alone, for how many seconds at first and at
-    #: most; one "slow down" (429) is enough.
+    #: Refusals in a row after which a site is left alone; one "slow down" (429) is enough.
     site_refusals: int = 3
+    #: Seconds that it is left alone at first; doubled as long as it goes on refusing.
     site_pause_seconds: float = 30.0
+    #: Seconds that it is left alone at most.
     site_longest_pause_seconds: float = 900.0
-    #: Seconds that finished jobs and their files are kept, and bytes that they may take, the
-    #: oldest going first; 0: no limit.
+    #: Seconds that finished jobs and their files are kept; 0: no limit.
     keep_seconds: float = 30 * 24 * 3600.0
+    #: Bytes that the files of finished jobs may take, the oldest going first; 0: no limit.
     keep_bytes: int = 0
     #: Seconds after its download for which what an address led to is taken for the same song: an
     #: equal job gets the result, or the track, that is there.  A page's content may change; in a

@@ -31,7 +31,9 @@ class SeparatorConfig(ServiceConfig, frozen=True, kw_only=True):
     #: Torch device: cpu, cuda, cuda:1, mps, or several (``cuda:0,cuda:1``), each with an engine
     #: process of its own; empty takes every GPU there is, else the best device.
     device: tuple[str, ...] = ()
-    #: Threads for torch on a CPU; 0 shares the cores out among the engines.
+    #: Threads for torch on a CPU; 0 shares the cores out among the engines of this separator.
+    #: Where several run on one machine each needs its part of them, or they wait for each other:
+    #: ``stembus up --separators`` sees to it, containers need this or a limit of their own.
     torch_threads: int = 0
     #: Most windows that a model is given at once; 0 measures it on each GPU, and is 1 on a CPU,
     #: which gains nothing from more.
@@ -57,8 +59,9 @@ class SeparatorConfig(ServiceConfig, frozen=True, kw_only=True):
     encode_memory_bytes: int = 3 << 30
     #: Bytes of the largest file that an encoding child may write.
     encode_file_bytes: int = 16 << 30
-    #: Seconds without a word after which an engine, or an encoding child, is given up.
+    #: Seconds without a word after which an engine is given up.
     engine_silence_seconds: float = 600.0
+    #: Seconds without a word after which an encoding child is given up.
     encode_silence_seconds: float = 120.0
     #: Seconds between two looks into the models folder.
     models_scan_seconds: float = 15.0

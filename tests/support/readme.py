@@ -43,7 +43,7 @@ def settings_rows() -> list[str]:
 
 
 def _default(value: object) -> str:
-    shown = ",".join(value) if isinstance(value, tuple) else str(value)
+    shown = ",".join(value) if isinstance(value, tuple) else str("" if value is None else value)
     return f"`{shown}`" if shown else ""
 
 
