@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -23,6 +24,9 @@ from shared.contracts.work import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: Orders that one decision gives, at most: they lie in the job's record until they are said, and a
+#: record has its limit.  Slots that are still free are given away by the next decision.
+ORDERS_AT_ONCE: Final = 64
 _NO_TRACK: Final = "only the source can be ordered before there is a track"
 _NO_PLAN: Final = "only the preparation can be ordered before there is a plan"
 
@@ -35,7 +39,7 @@ def next_orders(job: Job, window: int, again: tuple[str, ...] = ()) -> tuple[Job
     """
     units = dict(job.units)
     names = list(again)
-    for name in needed(job, window):
+    for name in islice(needed(job, window), ORDERS_AT_ONCE):
         unit = units.get(name)
         attempt = max(unit.attempt if unit else 0, job.attempt_floor) + 1
         units[name] = Unit(UnitState.ORDERED, attempt, unit.failures if unit else 0)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shared.contracts.audio import INSTRUMENTAL, VOCALS
+from shared.contracts.audio import INSTRUMENTAL, VOCALS, Metadata
 from shared.contracts.models import AUTO, AUTO_CANDIDATES
+from shared.separation.identity import result_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,16 +46,19 @@ def wish_of(job: Job) -> str:
 
 
 def still_right(job: Job, offers: Mapping[str, Sequence[ModelOffer]]) -> bool:
-    """Whether the model that made a completed job's stems is what would be taken now.
+    """Whether a completed job's stems are, for certain, what would be made now.
 
-    ``offers``: what each living separator says of a model, by name; where nobody says anything,
-    nothing speaks against it.
+    ``offers``: what each living separator says of a model, by name.  One that has its files and
+    has not read them yet may have others than those that made the stems: its first look tells.
+    Where nobody could make any, nothing speaks against what there is.
     """
-    plan = job.plan
-    if plan is None or job.result is None:
+    plan, result, track = job.plan, job.result, job.track
+    if plan is None or result is None or track is None:
         return False
-    digests = {offer.digest for offer in offers.get(plan.model, ())}
-    if digests and "" not in digests and plan.digest not in digests:
+    if result.id != result_id(track, plan, job.options.format, job.metadata or Metadata()):
+        return False  # what the same parameters come to is written down differently by now
+    digests = {offer.digest for offer in offers.get(plan.model, ()) if offer.ready}
+    if digests and plan.digest not in digests:
         return False
     if job.options.model != AUTO or plan.model not in AUTO_CANDIDATES:
         return True

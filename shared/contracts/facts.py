@@ -71,6 +71,8 @@ class Failed(FactBase, frozen=True, kw_only=True, tag="failed"):
     site: str | None = None
     #: Of a finalization: the chunks whose blobs are gone or damaged; only they are made anew.
     lost: tuple[int, ...] = ()
+    #: Of a finalization: the track is gone or damaged; everything is made anew.
+    track_lost: bool = False
 
 
 JobFact = Downloaded | Prepared | Separated | Finalized | Failed

@@ -36,6 +36,7 @@ from shared.contracts.work import (
     Work,
 )
 from shared.errors import Code, RetryableError, TerminalError
+from shared.separation.identity import result_id
 
 if TYPE_CHECKING:
     from services.scheduler.decision import Stimulus
@@ -77,7 +78,7 @@ def plan(chunks: int = 3) -> Plan:
 def result() -> Result:
     """What came of it."""
     return Result(
-        id="r1",
+        id=result_id(track(), plan(), AudioFormat.FLAC, METADATA),
         model="htdemucs",
         digest="d1",
         format=AudioFormat.FLAC,

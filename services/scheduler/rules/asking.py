@@ -18,6 +18,7 @@ from services.scheduler.rules.record import (
     refuse,
     unclaimed,
     without_chunks,
+    without_plan,
 )
 from services.scheduler.rules.sharing import completed_like, with_track_of
 from services.scheduler.wishes import another_run
@@ -120,6 +121,8 @@ def retry(job: Job, _: RetryJob, at: Circumstances) -> Outcome:
     """Back to waiting; what is done stays done, what is not starts with a clean record."""
     if job.error is not None and job.error.code in LOST:
         job = from_the_start(job)
+    if job.error is not None and job.error.code is Code.MODEL_CHANGED:
+        job = without_plan(job)
     if job.legacy is not None:
         job = without_chunks(job)  # they are another job's by now
     units = {

@@ -138,6 +138,14 @@ def without_chunks(job: Job) -> Job:
     return replace(job, units=kept, attempt_floor=attempts_of(job))
 
 
+def without_plan(job: Job) -> Job:
+    """The model that it was planned for is another one by now: only the track is kept."""
+    job = without_chunks(job)
+    units = {name: unit for name, unit in job.units.items() if name == UNIT_SOURCE}
+    phase = Phase.SEPARATION if job.phase is Phase.FINALIZATION else job.phase
+    return replace(job, phase=phase, plan=None, units=units)
+
+
 def from_the_start(job: Job) -> Job:
     """What was stored can't be relied on: nothing is done, and attempts count on."""
     job = without_chunks(job)

@@ -21,6 +21,7 @@ from services.scheduler.rules.record import (
 from shared.contracts.job import Job, Phase, Status
 from shared.contracts.unit import Unit, UnitState
 from shared.contracts.work import UNIT_SOURCE, UNIT_STEMS, SweepWork
+from shared.errors import Code
 
 if TYPE_CHECKING:
     from services.scheduler.decision import Answered, LeaderEnded
@@ -105,7 +106,8 @@ def _heir(job: Job, leader: Job, run: str, at: Circumstances) -> Changed:
     the leader computes in another run, should it be retried.
     """
     words = [swept(job, job.run_id, attempts_of(job))] if _has_chunks(job) else []
-    lost = leader.error is not None and leader.error.code in LOST
+    code = leader.error.code if leader.error is not None else None
+    lost, replanned = code in LOST, code is Code.MODEL_CHANGED
     # One that was retried already has dropped its chunks, or makes others.
     chunks = leader.status.terminal
     units = {
@@ -113,6 +115,8 @@ def _heir(job: Job, leader: Job, run: str, at: Circumstances) -> Changed:
         for name, unit in leader.units.items()
         if unit.state is UnitState.DONE and name != UNIT_STEMS and (chunks or not name.isdigit())
     }
+    if replanned:  # by a model that there is not any more
+        units = {name: unit for name, unit in units.items() if name == UNIT_SOURCE}
     job = replace(
         job,
         follows=None,
@@ -121,7 +125,7 @@ def _heir(job: Job, leader: Job, run: str, at: Circumstances) -> Changed:
         track=None if lost else leader.track,
         fetched_at=None if lost else leader.fetched_at,
         metadata=leader.metadata,
-        plan=None if lost else leader.plan,
+        plan=None if lost or replanned else leader.plan,
         units={} if lost else units,
         # One more than there was: what sweeps the run that is given up is told once.
         attempt_floor=max(attempts_of(job), attempts_of(leader)) + 1,

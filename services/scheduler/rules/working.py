@@ -21,11 +21,13 @@ from services.scheduler.rules.record import (
     pause,
     with_unit,
     without_chunks,
+    without_plan,
 )
 from shared.contracts.facts import Downloaded, Failed, Finalized, Prepared, Separated
 from shared.contracts.job import Job, Phase, Status
 from shared.contracts.unit import Unit, UnitState
 from shared.contracts.work import UNIT_PREPARE, UNIT_SOURCE, UNIT_STEMS
+from shared.errors import Code
 
 Done = Downloaded | Prepared | Separated | Finalized
 
@@ -101,6 +103,9 @@ def failure(job: Job, fact: Failed, at: Circumstances) -> Outcome:
         retry_at = at.now + pause(failures, problem, at)
         waiting = Unit(UnitState.WAITING, unit.attempt, failures, retry_at)
         return changed(with_unit(job, fact.unit, waiting), at, f"{note}; trying again")
+    if problem.code is Code.MODEL_CHANGED and job.restarts < at.retries.restarts:
+        job = at_phase(without_plan(job), Phase.SEPARATION, at)
+        return ordered(replace(job, restarts=job.restarts + 1), at, f"{note}; planning it anew")
     return failed(job, at, problem, note)
 
 
@@ -112,7 +117,7 @@ def failure_again(job: Job, fact: Failed, _: Circumstances) -> Outcome:
 
 
 def _anew(job: Job, fact: Failed, at: Circumstances, note: str) -> Outcome:
-    """Finalization misses chunks: compute them again; anything else misses the track.
+    """Finalization misses chunks: compute them again; else it is the track that is missed.
 
     Where it says which chunks, the others stay done.
 
@@ -120,7 +125,7 @@ def _anew(job: Job, fact: Failed, at: Circumstances, note: str) -> Outcome:
     the broker would drop those, said again, as ones that it knows.  Whoever works on what is not
     awaited any more learns it from the record.
     """
-    if fact.unit == UNIT_STEMS:
+    if fact.unit == UNIT_STEMS and not fact.track_lost:
         job = at_phase(_without(job, fact.lost), Phase.SEPARATION, at)
     else:
         job = at_phase(from_the_start(job), Phase.DOWNLOAD, at)

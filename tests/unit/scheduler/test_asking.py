@@ -149,7 +149,7 @@ def test_a_removal_takes_only_files_that_nobody_else_has(
             attempt=1,
             before=NOW,  # it ended then: who has touched its files since keeps them
             track=None if track_shared else "t1",
-            result=None if result_shared else "r1",
+            result=None if result_shared else jobs.result().id,
         ),
     )
 

@@ -13,6 +13,7 @@ from services.scheduler.pace import UNKNOWN_WAIT
 from shared.contracts.commands import Accepted, CancelJob, HoldJob, Refused, Reply
 from shared.contracts.live import Beat
 from shared.contracts.problem import Problem
+from shared.contracts.request import Options
 from shared.contracts.work import UNIT_SOURCE, SeparateWork, Stage
 from shared.errors import Code, RetryableError
 from tests.support import jobs
@@ -124,8 +125,9 @@ async def test_a_fact_that_nobody_awaits_teaches_nothing_of_its_site(realm: Real
 
 async def separating(realm: Realm, job_id: str, chunks: int) -> int:
     """Bring a job up to its chunks; the number of those that are ordered at once."""
+    # Here all songs have the same track: none is to get what came of another.
     for message in (
-        jobs.submit(job_id),
+        jobs.submit(job_id, options=Options(reuse=False)),
         Dispatched(job_id),
         jobs.downloaded(chunks=chunks, job_id=job_id),
     ):

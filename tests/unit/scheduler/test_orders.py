@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from services.scheduler.orders import needed, next_orders, order
+from services.scheduler.orders import ORDERS_AT_ONCE, needed, next_orders, order
 from shared.contracts.audio import Metadata
 from shared.contracts.job import Job
 from shared.contracts.unit import Unit, UnitState
@@ -111,3 +111,14 @@ def test_nothing_but_the_source_can_be_ordered_without_a_track() -> None:
         order(replace(job_with({"prepare": ordered()}), track=None), "prepare")
     with pytest.raises(AssertionError, match="plan"):
         order(job_with({"0": ordered()}, planned=False), "0")
+
+
+def test_one_decision_gives_no_more_orders_than_a_record_holds() -> None:
+    plan = replace(jobs.plan(), frames=300 * jobs.plan().chunk_frames)
+    job = replace(job_with(PREPARED), plan=plan)
+    job, words = next_orders(job, 200)
+    assert len(words) == len(jobs.out(job)) == ORDERS_AT_ONCE
+    job, words = next_orders(job, 200)
+    assert [word.unit for word in words] == [
+        str(chunk) for chunk in range(ORDERS_AT_ONCE, 2 * ORDERS_AT_ONCE)
+    ]

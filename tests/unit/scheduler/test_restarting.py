@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from msgspec.structs import replace
 
 from services.scheduler.core import advance
-from services.scheduler.decision import Dispatched, RetryLimits, Stale
+from services.scheduler.decision import Dispatched, Due, RetryLimits, Stale
 from services.scheduler.progress import SPANS
 from shared.contracts.commands import CancelJob, RetryJob
 from shared.contracts.facts import Failed, Finalized, Separated
@@ -18,12 +20,13 @@ from shared.contracts.work import (
     UNIT_STEMS,
     DownloadWork,
     FinalizeWork,
+    PrepareWork,
     SeparateWork,
     Stage,
     Word,
     WorkBase,
 )
-from shared.errors import Code, TerminalError
+from shared.errors import Code, RetryableError, TerminalError
 from tests.support import jobs
 from tests.support.jobs import JOB, done, live
 
@@ -157,3 +160,54 @@ def test_what_was_out_when_it_was_lost_counts_no_more() -> None:
     assert "1" not in job.units
     ended = live(job, CancelJob(job_id=JOB))
     assert ended.attempt_floor == 2
+
+
+def test_a_finalization_that_misses_the_track_has_everything_made_anew() -> None:
+    fact = replace(lost(Stage.FINALIZE, UNIT_STEMS, problem=CORRUPT), track_lost=True)
+    job = live(jobs.finalizing(), fact)
+    (order,) = job.outbox
+    assert isinstance(order, DownloadWork)
+    assert (order.attempt, job.phase, job.track, job.restarts) == (2, Phase.DOWNLOAD, None, 1)
+    assert list(job.units) == [UNIT_SOURCE]
+
+
+CHANGED = Problem.of(RetryableError(Code.MODEL_CHANGED, "another one"))
+
+
+def outlived(job: Job, unit: str) -> Job:
+    """``job``, whose chunk has failed as often as may be because its model was another one."""
+    for failures in range(1, RetryLimits().attempts[Stage.SEPARATE] + 1):
+        attempt = job.units[unit].attempt
+        job = live(job, jobs.failed(Stage.SEPARATE, unit, attempt, problem=CHANGED))
+        if job.units.get(unit) is not None and job.units[unit].retry_at is not None:
+            job = live(job, Due(JOB), now=jobs.NOW + timedelta(hours=failures))
+    return job
+
+
+def test_a_job_whose_model_has_changed_is_planned_anew_with_its_track() -> None:
+    before = jobs.separating(1)
+    job = outlived(before, "1")
+    (order,) = [word for word in job.outbox if isinstance(word, WorkBase)]
+    assert isinstance(order, PrepareWork)
+    assert (job.status, job.phase, job.restarts) == (Status.PROCESSING, Phase.SEPARATION, 1)
+    assert (job.plan, job.track, list(job.units)) == (
+        None,
+        before.track,
+        [UNIT_SOURCE, UNIT_PREPARE],
+    )
+    assert order.attempt > 1
+    again = live(job, jobs.prepared(order.attempt))
+    assert [word.unit for word in again.outbox if isinstance(word, WorkBase)] == ["0", "1"]
+
+
+def test_a_retry_of_a_job_whose_model_has_changed_plans_it_anew() -> None:
+    job = jobs.separating(1)
+    for _ in range(RetryLimits().restarts):
+        job = outlived(job, "1")
+        job = live(job, jobs.prepared(job.units[UNIT_PREPARE].attempt))
+    job = outlived(job, "1")
+    assert (job.status, job.error) == (Status.FAILED, CHANGED)
+    again = live(job, RetryJob(job_id=JOB), Dispatched(JOB))
+    (order,) = [word for word in again.outbox if isinstance(word, WorkBase)]
+    assert isinstance(order, PrepareWork)
+    assert (again.plan, again.track) == (None, job.track)

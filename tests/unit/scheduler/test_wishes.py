@@ -71,7 +71,9 @@ def test_who_asks_and_when_is_no_part_of_a_wish() -> None:
     assert wish_of(jobs.pending()) == wish_of(jobs.live(None, jobs.submit(owner="b")))
 
 
-def offer(name: str, *, ready: bool = True, digest: str = "", stems: str = "vocals") -> ModelOffer:
+def offer(
+    name: str, *, ready: bool = True, digest: str = "d1", stems: str = "vocals"
+) -> ModelOffer:
     return ModelOffer(name=name, sources=tuple(stems.split()), ready=ready, digest=digest)
 
 
@@ -82,12 +84,24 @@ def made(model: str, asked: str, stems: tuple[str, ...] = ()) -> Job:
     return replace(job, options=options, plan=replace(job.plan, model=model, digest="d1"))
 
 
+def with_result(job: Job, name: str) -> Job:
+    assert job.result is not None
+    return replace(job, result=replace(job.result, id=name))
+
+
 @pytest.mark.parametrize(
     ("job", "offers", "right"),
     [
-        # A model that was named is right unless all say that it is another one by now.
+        # A model that was named is right if somebody says that it is still the same.
         (made("htdemucs", "htdemucs"), [], True),
-        (made("htdemucs", "htdemucs"), [offer("htdemucs")], True),
+        (made("htdemucs", "htdemucs"), [offer("htdemucs", digest="")], False),
+        (made("htdemucs", "htdemucs"), [offer("htdemucs", digest="", ready=False)], True),
+        (made("htdemucs", "htdemucs"), [offer("htdemucs", digest=""), offer("htdemucs")], True),
+        (
+            made("htdemucs", "htdemucs"),
+            [offer("htdemucs", digest=""), offer("htdemucs", digest="d2")],
+            False,
+        ),
         (made("htdemucs", "htdemucs"), [offer("htdemucs", digest="d1")], True),
         (made("htdemucs", "htdemucs"), [offer("htdemucs", digest="d2")], False),
         (
@@ -108,6 +122,9 @@ def made(model: str, asked: str, stems: tuple[str, ...] = ()) -> Job:
         (made("htdemucs", "auto"), [offer("htdemucs", digest="d2")], False),
         (made("own", "auto"), [offer("htdemucs")], True),
         (replace(made("dsp", "dsp"), result=None), [], False),
+        (replace(made("dsp", "dsp"), track=None), [], False),
+        # What the same parameters come to has another name since, or was named otherwise.
+        (with_result(made("dsp", "dsp"), "another"), [], False),
     ],
 )
 def test_what_was_made_is_right_if_it_would_be_made_so_again(
