@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import numpy as np
 
 from shared.contracts.audio import CHANNELS
+from shared.separation.identity import track_hash
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 HELD_FRAMES: Final = 4096
 #: Frames that are gathered before they are hashed and written.
 BLOCK_FRAMES: Final = 1 << 16
-_DIGEST_BYTES: Final = 20
 #: What is louder is no sound: 200 dB above full scale, where a file of 32-bit whole numbers that
 #: calls them floating-point ones still is below.  Beyond, arithmetic would overflow.
 LOUDEST: Final = 1e10
@@ -115,7 +114,7 @@ class Writer:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._hash = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+        self._hash = track_hash()
         self._waiting: list[Samples] = []
         self._frames_waiting = 0
         #: Of the mono mix, as demucs normalizes by: ``wav.mean(0)``.

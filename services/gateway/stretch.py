@@ -98,7 +98,7 @@ class Stretch:
         total = np.zeros((wanted.frames, CHANNELS), np.float32)
         for reader, data in parts:
             samples = reader.samples(self._computed, block, data)
-            there = reader.frames(block)
+            there = reader.header.part(block)
             common = there.common(wanted)
             total[common.start - wanted.start : common.end - wanted.start] += samples[
                 common.start - there.start : common.end - there.start

@@ -17,7 +17,7 @@ from av.stream import Disposition
 
 from shared.blobs import track_cover_key
 from shared.contracts.audio import AudioFormat, Cover, Picture
-from shared.errors import StembusError
+from shared.errors import TerminalError
 from shared.separation.identity import picture_id
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def artwork_of(blobs: BlockingBlobs, cover: Cover | None) -> Artwork | None:
         return None
     try:
         data = blobs.get_range(track_cover_key(cover), 0, cover.bytes)
-    except StembusError as exc:
+    except TerminalError as exc:  # a store that is away is waited for
         print(f"the picture is left out: {exc}", flush=True)  # noqa: T201 - a child's log is its output
         return None
     return Artwork(cover, data) if picture_id(data) == cover.id else None

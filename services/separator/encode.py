@@ -8,7 +8,9 @@ there is a second one, with one gain for all stems.  It never imports torch.
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +18,7 @@ import numpy as np
 
 from services.separator.artwork import artwork_of
 from services.separator.encoders import open_encoders
-from services.separator.gather import ChunkLostError, Gathering
+from services.separator.gather import ChunkLostError, Gathering, TrackLostError
 from services.separator.loudness import Loudness, TruePeak, decibels
 from services.separator.messages import (
     BLOBS_VARIABLE,
@@ -25,12 +27,13 @@ from services.separator.messages import (
     EncodeStems,
     Progressed,
     StemsEncoded,
+    TrackLost,
 )
-from services.separator.remarks import Width
+from services.separator.remarks import Width, faint
 from services.separator.waveform import MIX, PeakMeter, waveforms
 from shared.blobs import BlockingBlobs, open_store, peaks_key, stem_key
-from shared.child_main import serve
-from shared.contracts.audio import AudioFormat, Result, StemFile
+from shared.child_main import CalledOffError, serve
+from shared.contracts.audio import VOCALS, AudioFormat, Remark, Result, StemFile
 from shared.contracts.codec import encode
 from shared.contracts.live import Activity
 from shared.contracts.problem import Problem
@@ -38,7 +41,7 @@ from shared.errors import of_os_error
 from shared.separation.identity import result_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
     from concurrent.futures import Future
 
     from numpy.typing import NDArray
@@ -47,6 +50,10 @@ if TYPE_CHECKING:
 
     Report = Callable[[EncodeReport], None]
 
+#: Stems that are stored at once.
+STORED_AT_ONCE: Final = 2
+#: Seconds between signs of life meanwhile.
+TELL_SECONDS: Final = 5.0
 #: Share of the work that encoding is, as about measured; the rest is storing.
 _ENCODED: Final = 0.95
 #: What measuring a frame costs of what encoding and measuring it does, about.
@@ -80,6 +87,7 @@ class _Progress:
         self._fraction = 0.0
         #: Frames that are still to be encoded; those that are only measured count as fewer.
         self._left = float(frames)
+        self._telling = threading.Lock()
 
     def moved(self, frames: float) -> None:
         """So many frames more have been encoded."""
@@ -97,8 +105,27 @@ class _Progress:
         self.tell()
 
     def tell(self) -> None:
-        """Say it, also as a sign of life."""
-        self._report(Progressed(activity=Activity.ENCODING, fraction=self._fraction))
+        """Say it, also as a sign of life; any thread may."""
+        with self._telling:
+            self._report(Progressed(activity=Activity.ENCODING, fraction=self._fraction))
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Say it again and again meanwhile: a store takes a large file without a word."""
+        done = threading.Event()
+
+        def tell() -> None:
+            with suppress(CalledOffError):
+                while not done.wait(TELL_SECONDS):
+                    self.tell()
+
+        teller = threading.Thread(target=tell)
+        teller.start()
+        try:
+            yield
+        finally:
+            done.set()
+            teller.join()
 
 
 class StemWriter:
@@ -124,6 +151,8 @@ class StemWriter:
                     found.setdefault(chunk, lost)
                 progress.tell()
             report(ChunksLost(chunks=tuple(sorted(found)), problem=Problem.of(exc.error)))
+        except TrackLostError as exc:
+            report(TrackLost(problem=Problem.of(exc.error)))
         except OSError as exc:
             raise of_os_error(exc) from exc
         else:
@@ -146,20 +175,17 @@ class StemWriter:
             gain = _CEILING / loudest
             stems = self._encoded(request, gathering, progress, gain)
         name = result_id(request.track, plan, request.format, request.metadata)
-        files: list[StemFile] = []
-        for index, (stem, signal) in enumerate(stems.items(), start=1):
-            path = self._folder / f"{stem}.{request.format.extension}"
-            self._blobs.put(stem_key(name, stem, request.format.extension), path)
-            files.append(
-                StemFile(
-                    name=stem,
-                    bytes=path.stat().st_size,
-                    peak=signal.wave.peak,
-                    loudness=signal.loudness.integrated(),
-                    true_peak=decibels(signal.true_peak.peak()),
-                )
+        sizes = self._stored(name, request, progress)
+        files = (
+            StemFile(
+                name=stem,
+                bytes=size,
+                peak=signal.wave.peak,
+                loudness=signal.loudness.integrated(),
+                true_peak=decibels(signal.true_peak.peak()),
             )
-            progress.stored(index / len(stems))
+            for (stem, signal), size in zip(stems.items(), sizes, strict=True)
+        )
         waves = {MIX: wave, **{stem: signal.wave for stem, signal in stems.items()}}
         self._blobs.put(peaks_key(name), encode(waveforms(waves, plan.frames)))
         return Result(
@@ -172,8 +198,27 @@ class StemWriter:
             gain=gain,
             precision=plan.precision,
             loudness=loudness.integrated(),
-            remarks=width.remarks(plan.model),
+            remarks=(*width.remarks(plan.model), *_of_vocals(plan.model, loudness, stems)),
         )
+
+    def _stored(self, name: str, request: EncodeStems, progress: _Progress) -> list[int]:
+        """Store what was encoded; the size of each stem's file.
+
+        Two at a time: while the disk takes one the next is read.
+        """
+        stems, extension = request.plan.stems, request.format.extension
+
+        def store(stem: str) -> int:
+            path = self._folder / f"{stem}.{extension}"
+            self._blobs.put(stem_key(name, stem, extension), path)
+            return path.stat().st_size
+
+        sizes: list[int] = []
+        with progress.waiting(), ThreadPoolExecutor(STORED_AT_ONCE) as pool:
+            for size in pool.map(store, stems):
+                sizes.append(size)
+                progress.stored(len(sizes) / len(stems))
+        return sizes
 
     def _encoded(
         self,
@@ -231,6 +276,12 @@ class StemWriter:
                 for encoder in encoders.values():
                     encoder.finish()
         return signals
+
+
+def _of_vocals(model: str, song: Loudness, stems: Mapping[str, _Signal]) -> tuple[Remark, ...]:
+    if (vocals := stems.get(VOCALS)) is None:
+        return ()
+    return faint(model, song.integrated(), vocals.loudness.integrated())
 
 
 def main() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from services.separator.children import answer
-from services.separator.messages import ENCODE_ANSWER, ChunksLost, EncodeStems
+from services.separator.messages import ENCODE_ANSWER, EncodeStems, StemsEncoded, TrackLost
 from shared.blobs import (
     chunk_key,
     result_prefix,
+    track_audio_key,
     track_prefix,
     track_record_key,
     work_prefix,
@@ -106,23 +107,29 @@ class Finalizer:
                 encoded = await answer(child, order, ENCODE_ANSWER, report, self._silence)
             finally:
                 await child.kill()
-        if isinstance(encoded, ChunksLost):
-            return Failed(
+        if isinstance(encoded, StemsEncoded):
+            return Finalized(
                 job_id=work.job_id,
                 stage=Stage.FINALIZE,
                 unit=work.unit,
                 attempt=work.attempt,
                 elapsed=self._clock() - started,
-                problem=encoded.problem,
-                lost=encoded.chunks,
+                result=encoded.result,
             )
-        return Finalized(
+        track_lost = isinstance(encoded, TrackLost)
+        if track_lost:
+            # Whoever fetches it anew would find it whole; the record says so, and goes first.
+            await self._blobs.delete([track_record_key(work.track.id)])
+            await self._blobs.delete([track_audio_key(work.track.id)])
+        return Failed(
             job_id=work.job_id,
             stage=Stage.FINALIZE,
             unit=work.unit,
             attempt=work.attempt,
             elapsed=self._clock() - started,
-            result=encoded.result,
+            problem=encoded.problem,
+            lost=() if isinstance(encoded, TrackLost) else encoded.chunks,
+            track_lost=track_lost,
         )
 
 

@@ -7,17 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.separator.chunks import StoredChunk
 from shared.blobs import BlockingBlobs, track_audio_key
 from shared.contracts.audio import CHANNELS, FRAME_BYTES, Plan, Track
 from shared.errors import Code, TerminalError
-from shared.separation.spans import (
-    BLOCK_FRAMES,
-    PREFIX_BYTES,
-    SpanReader,
-    header_bytes,
-    header_of,
-    open_span,
-)
+from shared.separation.identity import track_hash
+from shared.separation.spans import BLOCK_FRAMES, header_of
 from shared.separation.stems import Block, stems_of
 from shared.separation.windows import Span, chunks_over
 
@@ -36,6 +31,14 @@ class ChunkLostError(Exception):
         self.error = error
 
 
+class TrackLostError(Exception):
+    """The track is missing or damaged: it must be fetched anew, and with it all chunks."""
+
+    def __init__(self, error: TerminalError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Gathering:
     """The stems of one track, read from its chunks as often as they are needed."""
 
@@ -49,28 +52,34 @@ class Gathering:
         self._track = track
         self._plan = plan
         self._chunk_keys = chunk_keys
-        self._readers: dict[int, SpanReader] = {}
+        self._opened: dict[int, StoredChunk] = {}
 
     def blocks(self) -> Iterator[Block]:
         """All of the track in order, each frame once, in blocks of at most BLOCK_FRAMES.
 
-        ``ChunkLostError`` where a chunk can't be used; any other error is the track's.
+        ``ChunkLostError`` where a chunk can't be used; ``TrackLostError`` where the track can't,
+        at the end if its bytes are others than those that it is named after.
         """
         plan = self._plan
+        self._check_length()
+        heard = track_hash()
         for block in range(-(-plan.frames // BLOCK_FRAMES)):
             span = Span(block * BLOCK_FRAMES, min((block + 1) * BLOCK_FRAMES, plan.frames))
-            mix = self._mix(span)
+            data = self._read(span)
+            heard.update(data)
+            mix = np.frombuffer(data, dtype="<f4").reshape(-1, CHANNELS)
             sums = self._sums(block, span)
             yield Block(span.start, mix, stems_of(plan, self._track, mix, sums, plan.stems))
+        if heard.hexdigest() != self._track.id:
+            with _losing_track():
+                key = track_audio_key(self._track.id)
+                raise TerminalError(Code.BLOB_CORRUPT, f"{key}: it was changed")
 
     def lost(self, chunk: int) -> ChunkLostError | None:
         """What is wrong with a chunk, all of which is read."""
         try:
             with _losing(chunk):
-                reader = self._opened(chunk)
-                for block in reader.header.blocks:
-                    for source in reader.header.sources:
-                        self._samples(chunk, reader, source, block)
+                self._open(chunk).verify()
         except ChunkLostError as exc:
             return exc
         return None
@@ -81,49 +90,47 @@ class Gathering:
         }
         for chunk in chunks_over(self._plan, span):
             with _losing(chunk):
-                reader = self._reader(chunk)
-                covered = reader.frames(block)
+                stored = self._near(chunk)
+                covered = stored.header.part(block)
                 part = slice(covered.start - span.start, covered.end - span.start)
                 for source, total in sums.items():
-                    total[part] += self._samples(chunk, reader, source, block)
+                    total[part] += stored.samples(source, block)
         return sums
 
-    def _samples(
-        self, chunk: int, reader: SpanReader, source: str, block: int
-    ) -> NDArray[np.float32]:
-        place = reader.place(source, block)
-        return reader.samples(source, block, self._blobs.get_range(self._chunk_keys[chunk], *place))
-
-    def _reader(self, chunk: int) -> SpanReader:
-        """What a chunk's header says; read once, and let go when the chunk lies behind."""
-        if chunk not in self._readers:
-            reader = self._opened(chunk)
-            behind = [one for one in self._readers if self._ends_before(one, reader)]
+    def _near(self, chunk: int) -> StoredChunk:
+        """A chunk that is opened once, and let go when it lies behind."""
+        if chunk not in self._opened:
+            stored = self._open(chunk)
+            start = stored.header.start
+            behind = [one for one, it in self._opened.items() if it.header.span.end <= start]
             for one in behind:
-                del self._readers[one]
-            self._readers[chunk] = reader
-        return self._readers[chunk]
+                del self._opened[one]
+            self._opened[chunk] = stored
+        return self._opened[chunk]
 
-    def _opened(self, chunk: int) -> SpanReader:
-        key = self._chunk_keys[chunk]
-        size = self._blobs.size(key)
-        if size < PREFIX_BYTES:
-            raise TerminalError(Code.BLOB_CORRUPT, f"{key}: this is no chunk")
-        length = header_bytes(self._blobs.get_range(key, 0, PREFIX_BYTES), key)
-        if PREFIX_BYTES + length > size:  # before that much memory is asked for
-            raise TerminalError(Code.BLOB_CORRUPT, f"{key}: it is shorter than it says")
-        header = self._blobs.get_range(key, PREFIX_BYTES, PREFIX_BYTES + length)
-        return open_span(header, header_of(self._plan, chunk), size, key)
+    def _open(self, chunk: int) -> StoredChunk:
+        return StoredChunk(self._blobs, self._chunk_keys[chunk], header_of(self._plan, chunk))
 
-    def _ends_before(self, chunk: int, reader: SpanReader) -> bool:
-        return self._readers[chunk].header.span.end <= reader.header.start
+    def _check_length(self) -> None:
+        with _losing_track():
+            key = track_audio_key(self._track.id)
+            if self._blobs.size(key) != self._track.frames * FRAME_BYTES:
+                raise TerminalError(Code.BLOB_CORRUPT, f"{key}: it has the wrong length")
 
-    def _mix(self, span: Span) -> NDArray[np.float32]:
+    def _read(self, span: Span) -> bytes:
+        """The track's frames, interleaved."""
         key = track_audio_key(self._track.id)
-        data = self._blobs.get_range(key, span.start * FRAME_BYTES, span.end * FRAME_BYTES)
-        if len(data) != span.frames * FRAME_BYTES:
-            raise TerminalError(Code.BLOB_CORRUPT, f"{key}: it is shorter than it says")
-        return np.frombuffer(data, dtype="<f4").reshape(-1, CHANNELS)
+        with _losing_track():
+            return self._blobs.get_range(key, span.start * FRAME_BYTES, span.end * FRAME_BYTES)
+
+
+@contextmanager
+def _losing_track() -> Iterator[None]:
+    """What is wrong here for good is wrong with the track."""
+    try:
+        yield
+    except TerminalError as exc:
+        raise TrackLostError(exc) from exc
 
 
 @contextmanager

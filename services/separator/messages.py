@@ -115,6 +115,8 @@ class ChunkStored(Struct, frozen=True, kw_only=True, tag_field="type", tag="stor
     #: Seconds of the track that the chunk moves the job on by.
     seconds: float
     device: str
+    #: Whether it was there already: who computed it died before it could say so.
+    found: bool = False
 
 
 EngineReport = Progressed | ModelsDescribed | TrackPrepared | WarmedUp | ChunkStored
@@ -123,7 +125,7 @@ EngineReport = Progressed | ModelsDescribed | TrackPrepared | WarmedUp | ChunkSt
 class EncodeStems(Struct, frozen=True, kw_only=True, tag_field="type", tag="encode"):
     """Add the chunks up and store the encoded stems.
 
-    Answer: ``StemsEncoded``, or ``ChunksLost``.
+    Answer: ``StemsEncoded``, ``ChunksLost`` or ``TrackLost``.
     """
 
     track: Track
@@ -149,6 +151,14 @@ class ChunksLost(Struct, frozen=True, kw_only=True, tag_field="type", tag="lost"
     problem: Problem
 
 
-EncodeReport = Progressed | StemsEncoded | ChunksLost
+class TrackLost(Struct, frozen=True, kw_only=True, tag_field="type", tag="track_lost"):
+    """The third: nothing was stored, the track is missing or damaged."""
+
+    problem: Problem
+
+
+EncodeReport = Progressed | StemsEncoded | ChunksLost | TrackLost
 #: The last word on ``EncodeStems``; a union is no type for mypy, though isinstance takes it.
-ENCODE_ANSWER = cast("type[StemsEncoded | ChunksLost]", StemsEncoded | ChunksLost)
+ENCODE_ANSWER = cast(
+    "type[StemsEncoded | ChunksLost | TrackLost]", StemsEncoded | ChunksLost | TrackLost
+)

@@ -1,4 +1,4 @@
-"""What things are called by what they hold: a result, a picture."""
+"""What things are called by what they hold: a track, a result, a picture."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ if TYPE_CHECKING:
 #: Part of every result's id: raise it when the same parameters begin to give other files.
 RESULT_VERSION: Final = 3
 
-#: Bytes of a picture's hash.
+#: Bytes of a picture's hash, and of a track's.
 _PICTURE_BYTES: Final = 16
+_TRACK_BYTES: Final = 20
 
 
 def picture_id(data: bytes) -> str:
     """The id of a picture: the hash of its bytes."""
     return hashlib.blake2b(data, digest_size=_PICTURE_BYTES).hexdigest()
+
+
+def track_hash() -> hashlib.blake2b:
+    """What a track's PCM is put through; its id is what comes out, in hexadecimal."""
+    return hashlib.blake2b(digest_size=_TRACK_BYTES)
 
 
 def result_id(track: Track, plan: Plan, audio_format: AudioFormat, metadata: Metadata) -> str:

@@ -56,6 +56,10 @@ class SpanHeader(Struct, frozen=True, kw_only=True):
         """The blocks that it has something of."""
         return range(self.start // BLOCK_FRAMES, -(-(self.start + self.frames) // BLOCK_FRAMES))
 
+    def part(self, block: int) -> Span:
+        """The frames of the track that it has of a block."""
+        return self.span.common(Span(block * BLOCK_FRAMES, (block + 1) * BLOCK_FRAMES))
+
 
 class _SealedHeader(Struct, frozen=True, kw_only=True):
     header: SpanHeader
@@ -77,7 +81,7 @@ class SpanReader:
     def place(self, source: str, block: int) -> Span:
         """The bytes of a source's part of a block."""
         header = self.header
-        part = _part(header, block)
+        part = header.part(block)
         first = header.sources.index(source) * header.frames + part.start - header.start
         start = self._payload_at + first * FRAME_BYTES
         return Span(start, start + part.frames * FRAME_BYTES)
@@ -91,10 +95,6 @@ class SpanReader:
             raise TerminalError(Code.BLOB_CORRUPT, detail)
         return np.frombuffer(data, dtype="<f4").reshape(-1, CHANNELS)
 
-    def frames(self, block: int) -> Span:
-        """The frames of the track that it has of a block."""
-        return _part(self.header, block)
-
 
 def header_of(plan: Plan, chunk: int) -> SpanHeader:
     """What the blob of a plan's chunk must say of itself."""
@@ -107,7 +107,7 @@ def header_of(plan: Plan, chunk: int) -> SpanHeader:
 def pack_span(header: SpanHeader, sums: NDArray[np.float32]) -> bytes:
     """The blob of ``sums``, shape (sources, frames, channels)."""
     payload = np.ascontiguousarray(sums, dtype="<f4")
-    parts = [_part(header, block) for block in header.blocks]
+    parts = [header.part(block) for block in header.blocks]
     blocks = tuple(
         tuple(
             _checksum(source[part.start - header.start : part.end - header.start].data)
@@ -145,10 +145,6 @@ def open_span(header: bytes, expected: SpanHeader, size: int, key: str) -> SpanR
     if size != payload_at + len(expected.sources) * expected.frames * FRAME_BYTES:
         raise TerminalError(Code.BLOB_CORRUPT, f"{key}: it has the wrong length")
     return SpanReader(sealed, payload_at, key)
-
-
-def _part(header: SpanHeader, block: int) -> Span:
-    return header.span.common(Span(block * BLOCK_FRAMES, (block + 1) * BLOCK_FRAMES))
 
 
 def _checksum(data: bytes | memoryview) -> str:

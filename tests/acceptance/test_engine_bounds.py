@@ -28,8 +28,8 @@ async def test_a_track_ten_times_as_long_takes_no_more_memory(tmp_path: Path) ->
     workers = Workers(tmp_path)
     engine, finalizer = [], []
     try:
-        for name, seconds in (("short", SHORT), ("long", LONG)):
-            track = workers.stored(name, seconds)
+        for seconds in (SHORT, LONG):
+            track = workers.stored(seconds)
             plan, peak = await workers.separate(track)
             engine.append(peak)
             assert sum(workers.chunks(track)) <= OVERLAP * track.frames * FRAME_BYTES

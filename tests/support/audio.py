@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.contracts.audio import SAMPLE_RATE, Track
+from shared.separation.identity import track_hash
 
 if TYPE_CHECKING:
     from shared.blobs import BlockingBlobs
@@ -81,8 +81,10 @@ def interleaved(audio: Audio) -> bytes:
 def track_of(audio: Audio) -> Track:
     """The track record of ``audio``, (frames, 2), measured as demucs measures it."""
     mono = audio.mean(axis=1, dtype=np.float64)
+    named = track_hash()
+    named.update(interleaved(audio))
     return Track(
-        id=hashlib.sha256(interleaved(audio)).hexdigest()[:32],
+        id=named.hexdigest(),
         frames=len(audio),
         mean=float(mono.mean()),
         std=float(mono.std(ddof=1)) if len(audio) > 1 else 0.0,

@@ -16,6 +16,7 @@ from shared.contracts.audio import SAMPLE_RATE, AudioFormat, Metadata, Track
 from shared.contracts.facts import Finalized, Prepared, Separated
 from shared.contracts.request import Options
 from shared.contracts.work import FinalizeWork, PrepareWork, SeparateWork
+from shared.separation.identity import track_hash
 from tests.support.audio import interleaved, noise
 from tests.support.models import plain_demucs, save_package
 from tests.support.processes import held_bytes, peak_bytes
@@ -64,9 +65,12 @@ class Workers:
         self._peak = 0
         self.lines: list[str] = []
 
-    def stored(self, name: str, seconds: int) -> Track:
+    def stored(self, seconds: int) -> Track:
         """A track of that length, written without ever being held."""
-        piece = interleaved(noise(PIECE_SECONDS * SAMPLE_RATE))
+        piece, named = interleaved(noise(PIECE_SECONDS * SAMPLE_RATE)), track_hash()
+        for _ in range(seconds // PIECE_SECONDS):
+            named.update(piece)
+        name = named.hexdigest()
         path = self._blobs / track_audio_key(name)
         path.parent.mkdir(parents=True)
         with path.open("wb") as file:

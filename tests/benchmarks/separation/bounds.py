@@ -20,7 +20,7 @@ async def bounds(lengths: Sequence[int], say: Callable[[str], None]) -> None:
         try:
             for seconds in lengths:
                 began = perf_counter()
-                track = workers.stored(f"t{seconds}", seconds)
+                track = workers.stored(seconds)
                 plan, engine = await workers.separate(track)
                 disk = sum(workers.chunks(track))
                 finalizer = await workers.finalize(track, plan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from services.downloader.covers import COVER_BYTES, cover_of
+from services.separator import encode
 from services.separator.encode import StemWriter
 from services.separator.encoders import SHORTEST, quantized
 from services.separator.messages import (
@@ -23,11 +25,12 @@ from services.separator.messages import (
     EncodeStems,
     Progressed,
     StemsEncoded,
+    TrackLost,
 )
 from services.separator.waveform import PeakMeter, Waveforms
 from shared.blobs import track_cover_key
 from shared.contracts.audio import AudioFormat, Metadata, Pass, Plan, Remark, Result
-from shared.errors import Code, RetryableError, StembusError, TerminalError
+from shared.errors import Code, RetryableError, TerminalError
 from shared.separation.spans import BLOCK_FRAMES, header_of, pack_span
 from shared.separation.windows import (
     output_span,
@@ -391,6 +394,45 @@ def test_progress_only_grows_and_reaches_the_end(blobs: BlockingBlobs, tmp_path:
     assert got.told[-1] == pytest.approx(1.0)
 
 
+def test_a_store_that_takes_its_time_is_no_silence(
+    blobs: BlockingBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = song(0.5)
+    request = order(blobs, made.mix, made.vocals)
+    reports: list[EncodeReport] = []
+    put = blobs.put
+
+    def slow(key: str, data: bytes | Path) -> None:
+        before = len(reports)
+        while isinstance(data, Path) and len(reports) < before + 3:  # it has said that it lives
+            time.sleep(0.001)
+        put(key, data)
+
+    monkeypatch.setattr(encode, "TELL_SECONDS", 0.01)
+    monkeypatch.setattr(blobs, "put", slow)
+    StemWriter(blobs=blobs, folder=tmp_path).handle(request, reports.append)
+    told = [one.fraction or 0.0 for one in reports if isinstance(one, Progressed)]
+    assert told == sorted(told)
+    assert isinstance(reports[-1], StemsEncoded)
+
+
+def test_a_store_that_is_away_is_waited_for_and_costs_no_picture(
+    blobs: BlockingBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = song(0.5)
+    request = covered(order(blobs, made.mix, made.vocals), blobs, picture())
+    get_range = blobs.get_range
+
+    def away(key: str, start: int, end: int) -> bytes:
+        if "cover" in key:
+            raise RetryableError(Code.STORAGE_UNAVAILABLE, key)
+        return get_range(key, start, end)
+
+    monkeypatch.setattr(blobs, "get_range", away)
+    with pytest.raises(RetryableError):
+        encoded(request, blobs, tmp_path / "scratch")
+
+
 def damage(blobs: BlockingBlobs, key: str, at: int) -> None:
     data = bytearray(blobs.get_range(key, 0, blobs.size(key)))
     data[at] ^= 4
@@ -452,8 +494,12 @@ def test_a_track_that_is_cut_off_is_no_lost_chunk(blobs: BlockingBlobs, tmp_path
     made = song(3.0)
     request = order(blobs, made.mix, made.vocals)
     blobs.put(f"tracks/{request.track.id}/audio.f32", bytes(800))
-    with pytest.raises(StembusError, match="tracks/"):
-        encoded(request, blobs, tmp_path / "scratch")
+    reports: list[EncodeReport] = []
+    (tmp_path / "scratch").mkdir()
+    StemWriter(blobs=blobs, folder=tmp_path / "scratch").handle(request, reports.append)
+    (said,) = [one for one in reports if not isinstance(one, Progressed)]
+    assert isinstance(said, TrackLost)
+    assert (said.problem.code, said.problem.retryable) == (Code.BLOB_CORRUPT, False)
     assert not list((tmp_path / "blobs").glob("results/*/*"))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from services.separator.gather import ChunkLostError, Gathering
-from shared.blobs import BlockingBlobs
+from services.separator.gather import ChunkLostError, Gathering, TrackLostError
+from shared.blobs import BlockingBlobs, track_audio_key
 from shared.contracts.audio import Pass, Plan
 from shared.errors import Code
 from shared.separation.spans import BLOCK_FRAMES, header_of, pack_span
@@ -21,6 +22,9 @@ from shared.separation.windows import (
     windows_of,
 )
 from tests.support.audio import Audio, noise, stored_track
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SEGMENT = 30_000
 STRIDE = stride_frames(SEGMENT)
@@ -108,7 +112,7 @@ def test_what_lies_behind_is_let_go(starts: tuple[int, ...], blobs: BlockingBlob
     try:
         for _ in gathering.blocks():
             # A block is touched by at most four chunks that are not yet behind, and the next one.
-            assert len(gathering._readers) <= 6
+            assert len(gathering._opened) <= 6
         # A block of the mix, two sums, two stems, what is read and what is made on the way.
         assert tracemalloc.get_traced_memory()[1] < 16 * 8 * BLOCK_FRAMES
     finally:
@@ -127,3 +131,29 @@ def test_a_chunk_that_can_t_be_used_is_named(blobs: BlockingBlobs) -> None:
     assert caught.value.error.code == Code.BLOB_CORRUPT
     assert gathering.lost(plan.chunks - 1) is not None
     assert gathering.lost(0) is None
+
+
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [
+        (None, Code.BLOB_MISSING),
+        (lambda _: b"", Code.BLOB_CORRUPT),
+        (lambda data: data[:-8], Code.BLOB_CORRUPT),
+        (lambda data: data + bytes(8), Code.BLOB_CORRUPT),
+        (lambda data: data[:-1] + bytes([data[-1] ^ 1]), Code.BLOB_CORRUPT),
+        (lambda data: bytes([data[0] ^ 1]) + data[1:], Code.BLOB_CORRUPT),
+    ],
+)
+def test_a_track_that_is_not_what_it_is_named_after_is_noticed(
+    damage: Callable[[bytes], bytes] | None, code: Code, blobs: BlockingBlobs
+) -> None:
+    plan = plan_of(2 * BLOCK_FRAMES + 5, 2, (0,))
+    gathering = scattered(blobs, plan, np.stack((noise(plan.frames),) * 2))
+    key = track_audio_key(gathering._track.id)
+    if damage is None:
+        blobs.delete(key)
+    else:
+        blobs.put(key, damage(blobs.get_range(key, 0, blobs.size(key))))
+    with pytest.raises(TrackLostError) as caught:
+        list(gathering.blocks())
+    assert caught.value.error.code is code

@@ -47,7 +47,7 @@ def read(blob: bytes, expected: SpanHeader) -> NDArray[np.float32]:
         for block in expected.blocks:
             place = reader.place(source, block)
             parts.append(reader.samples(source, block, blob[place.start : place.end]))
-            assert len(parts[-1]) == reader.frames(block).frames
+            assert len(parts[-1]) == reader.header.part(block).frames
         sources.append(np.concatenate(parts))
     return np.stack(sources)
 
@@ -65,7 +65,7 @@ def test_an_array_that_is_not_contiguous_is_stored_in_order() -> None:
 def test_blocks_lie_on_one_grid_over_the_whole_track() -> None:
     assert list(HEADER.blocks) == [0, 1, 2]
     reader = opened(pack_span(HEADER, sums()), HEADER)
-    assert [reader.frames(block).frames for block in HEADER.blocks] == [7, BLOCK_FRAMES, 5]
+    assert [reader.header.part(block).frames for block in HEADER.blocks] == [7, BLOCK_FRAMES, 5]
 
 
 def test_one_wrong_bit_anywhere_is_noticed() -> None:
