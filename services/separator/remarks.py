@@ -1,4 +1,4 @@
-"""What a listener should know about a result of ``dsp``, told from the track's width alone."""
+"""What a listener should know about a result of ``dsp``: what it had to go by, what it found."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 #: lossy encoder leaves of a mono recording, -20 dB a band that all but stands in one place.
 MONO: Final = 1e-6
 NARROW: Final = 1e-2
+#: How far below the song its vocals are hardly anything, in LU: its model's own noise.
+FAINT: Final = 20.0
+
+
+def faint(model: str, song: float | None, vocals: float | None) -> tuple[Remark, ...]:
+    """What to say of vocals that are so loud, in LUFS; None is below what can be measured."""
+    if model != DSP or song is None:
+        return ()
+    return (Remark.DSP_FAINT,) if vocals is None or vocals < song - FAINT else ()
 
 
 class Width:

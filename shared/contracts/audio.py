@@ -186,6 +186,8 @@ class Remark(StrEnum):
     DSP_MONO = "dsp.mono"
     #: ``dsp`` can't tell a voice in the middle from a band in the middle.
     DSP_NARROW = "dsp.narrow"
+    #: It found hardly anything in the middle: who sings there is nobody, or stands elsewhere.
+    DSP_FAINT = "dsp.faint"
 
 
 class Result(Struct, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ COLOURS: Final = {
 REMARKS: Final = {
     Remark.DSP_MONO: "The song is mono: there is no middle to find the voice in.",
     Remark.DSP_NARROW: "Nearly all of the song is in the middle, where the voice is.",
+    Remark.DSP_FAINT: "Hardly anything was found in the middle: whoever sings is elsewhere.",
 }
 
 

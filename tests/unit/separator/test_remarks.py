@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.separator.remarks import Width
+from services.separator.remarks import FAINT, Width, faint
 from shared.contracts.audio import Remark
 from tests.support.audio import Audio, noise, silence, tone
 
@@ -52,3 +52,20 @@ def test_a_model_with_weights_has_no_such_trouble() -> None:
     width = Width()
     width.add(mixed(side=0.0))
     assert width.remarks("htdemucs") == ()
+
+
+@pytest.mark.parametrize(
+    ("model", "song", "vocals", "expected"),
+    [
+        ("dsp", -14.0, -30.0, ()),
+        ("dsp", -14.0, -14.0 - FAINT, ()),
+        ("dsp", -14.0, -14.1 - FAINT, (Remark.DSP_FAINT,)),
+        ("dsp", -14.0, None, (Remark.DSP_FAINT,)),
+        ("dsp", None, None, ()),
+        ("htdemucs", -14.0, None, ()),
+    ],
+)
+def test_vocals_that_are_hardly_there_deserve_a_word(
+    model: str, song: float | None, vocals: float | None, expected: tuple[Remark, ...]
+) -> None:
+    assert faint(model, song, vocals) == expected

@@ -16,7 +16,7 @@
  * @typedef {{model: string, stems: string[], chunks: number, chunks_done: number,
  *   pieces_ready: number, piece_seconds: number, precision: "exact"|"fast", shifts: number}} Separation
  * @typedef {{name: string, bytes: number, peak: number, loudness: number|null}} StemFile
- * @typedef {"dsp.mono"|"dsp.narrow"} Remark
+ * @typedef {"dsp.mono"|"dsp.narrow"|"dsp.faint"} Remark
  * @typedef {{at: string, status: Status, phase?: Phase|null, note?: string}} Moment
  * @typedef {{code: string, title: string, detail?: string, hint?: string,
  *   retryable?: boolean, retry_after?: number|null}} Problem

@@ -141,6 +141,7 @@ function byline(job, now) {
 const REMARKS = {
   "dsp.mono": "This song is mono, so there is no middle to find the voice in: expect much of the band in the vocals.",
   "dsp.narrow": "Nearly all of this song is in the middle, where the voice is: expect some of the band in the vocals.",
+  "dsp.faint": "Hardly anything was found in the middle, where the voice is looked for: if somebody sings, they stand elsewhere.",
 };
 
 /** @param {Snapshot} job */
