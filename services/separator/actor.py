@@ -24,8 +24,9 @@ from shared.errors import Code, RetryableError, StembusError
 from shared.separation.windows import chunk_advance
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
+    from services.separator.catalogue import Found
     from services.separator.engines import Engine, Engines
     from shared.actor.worker import Report
     from shared.contracts.live import ModelOffer
@@ -46,13 +47,12 @@ class Separator:
         silence: float,
         clock: Callable[[], float],
         log: Log,
-        offers: tuple[ModelOffer, ...] = (),
     ) -> None:
         self._engines = engines
         self._silence = silence
         self._clock = clock
         self._log = log
-        self._offers = offers
+        self._offers: tuple[ModelOffer, ...] = ()
         self._speeds: dict[str, float] = {}
         self._device = "cpu"
 
@@ -69,7 +69,7 @@ class Separator:
     def offers(self) -> tuple[ModelOffer, ...]:
         """The models that can be asked for, as the engine last described them.
 
-        Until it has, what was given at construction.
+        Those that it has not seen yet, as far as their names tell.
         """
         return self._offers
 
@@ -123,7 +123,8 @@ class Separator:
         engine.has(work.plan.model)
         elapsed = self._clock() - started
         usual = stored.device != "cpu" or self._device == "cpu"
-        self._measure(work.plan.model, chunk_advance(work.plan, work.chunk), elapsed)
+        if not stored.found:
+            self._measure(work.plan.model, chunk_advance(work.plan, work.chunk), elapsed)
         return Separated(
             job_id=work.job_id,
             stage=Stage.SEPARATE,
@@ -144,21 +145,30 @@ class Separator:
         self._offers, self._device = described.models, described.device
 
     async def watch_models(
-        self, scan: Callable[[], object], pause: Callable[[], Awaitable[None]]
+        self,
+        look: Callable[[], Mapping[Found, ModelOffer]],
+        pause: Callable[[], Awaitable[None]],
     ) -> None:
-        """Describe the models at the start and whenever ``scan`` says something new; never returns.
+        """Describe the models at the start and whenever a ``look`` shows others; never returns.
 
-        ``scan`` is a cheap look at the folders, ``pause`` waits until the next look is due.
-        A busy separator is not disturbed: it is asked when it is idle.
+        ``look`` is cheap: it opens no file.  ``pause`` waits until the next one is due.  A busy
+        engine is not disturbed: until it is idle, what is new is offered as it looks.
         """
-        seen: object = None
+        described: frozenset[Found] = frozenset()
         while True:
-            if self._engines.idle and (found := await asyncio.to_thread(scan)) != seen:
-                try:
-                    await self.describe()
-                    seen = found
-                except StembusError as exc:
-                    self._log(f"the models can't be described: {exc}")
+            try:
+                seen = await asyncio.to_thread(look)
+                if seen.keys() != described:
+                    known = {offer.name: offer for offer in self._offers}
+                    self._offers = tuple(
+                        known.get(found.name, offer) if found in described else offer
+                        for found, offer in seen.items()
+                    )
+                    if self._engines.idle:
+                        await self.describe()
+                        described = frozenset(seen)
+            except (StembusError, OSError) as exc:
+                self._log(f"the models can't be described: {exc}")
             await pause()
 
     def _measure(self, model: str, seconds: float, elapsed: float) -> None:

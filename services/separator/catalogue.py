@@ -100,21 +100,21 @@ class Catalogue:
             raise TerminalError(Code.MODEL_UNKNOWN, detail)
         return self._find_published(name)
 
-    def everything(self) -> tuple[Found, ...]:
-        """Every model and where it is: changes when a folder does."""
-        return tuple(self.find(name) for name in self.names())
+    def offers(self) -> dict[Found, ModelOffer]:
+        """Every model; a local package's sources are not known before its file is opened.
 
-    def offers(self) -> tuple[ModelOffer, ...]:
-        """All models; a local package's sources are not known before its file is opened."""
-        return tuple(
-            ModelOffer(
+        It changes when a folder does.
+        """
+        everything = (self.find(name) for name in self.names())
+        return {
+            found: ModelOffer(
                 name=found.name,
                 sources=self.known_sources(found) or (),
                 ready=found.ready,
                 origin=found.origin,
             )
-            for found in self.everything()
-        )
+            for found in everything
+        }
 
     def known_sources(self, found: Found) -> tuple[str, ...] | None:
         """A model's sources where its name tells them; None where its file must be opened."""

@@ -50,6 +50,15 @@ def out_of_memory(exc: RuntimeError) -> bool:
     return any(part in message for part in _NO_ROOM)
 
 
+def works(device: torch.device) -> bool:
+    """Whether it still computes: some faults leave a process with a device that does nothing."""
+    try:
+        one = torch.ones(1, device=device)
+        return float((one + one).cpu()) == 2.0  # noqa: PLR2004 - as they do
+    except (RuntimeError, NotImplementedError):
+        return False
+
+
 def placed(module: nn.Module, device: torch.device) -> bool:
     """Move ``module`` to ``device``; if there is no room it is whole on the CPU, and False."""
     try:

@@ -15,6 +15,7 @@ import torch
 
 from services.separator.batchsize import SizeBook
 from services.separator.catalogue import Catalogue
+from services.separator.chunks import is_stored
 from services.separator.core import chunk_frames, offered_stems, passes_of, resolve_stems
 from services.separator.devices import choose_device, device_name
 from services.separator.messages import (
@@ -93,9 +94,7 @@ class Engine:
             case WarmUp():
                 report(WarmedUp(models=self._warm(request, report)))
             case SeparateChunk():
-                device = self._separate(request, report)
-                seconds = chunk_advance(request.plan, request.chunk)
-                report(ChunkStored(seconds=seconds, device=str(device)))
+                report(self._separate(request, report))
 
     def _describe(self) -> tuple[ModelOffer, ...]:
         offers: list[ModelOffer] = []
@@ -175,12 +174,17 @@ class Engine:
         detail = f"no model makes {', '.join(options.stems)}; there are {', '.join(offered)}"
         raise TerminalError(Code.MODEL_NO_SUCH_STEM, detail)
 
-    def _separate(self, request: SeparateChunk, report: Report) -> torch.device:
-        """Store what the chunk contributes; where it was computed, at the end at least."""
+    def _separate(self, request: SeparateChunk, report: Report) -> ChunkStored:
+        """Store what the chunk contributes, unless it is there."""
         plan, chunk = request.plan, request.chunk
+        header, seconds = header_of(plan, chunk), chunk_advance(plan, chunk)
+        if is_stored(self._blobs, request.key, header):
+            return ChunkStored(seconds=seconds, device=str(self._device), found=True)
         model = self._shelf.get(plan.model, report)
         _same_model(model, plan)
         key = track_audio_key(request.track.id)
+        if self._blobs.size(key) != request.track.frames * FRAME_BYTES:
+            raise TerminalError(Code.BLOB_CORRUPT, f"{key}: it has the wrong length")
         report(Progressed(activity=Activity.SEPARATING, fraction=0.0))
         windows = ChunkWindows(
             model=model,
@@ -205,14 +209,20 @@ class Engine:
                 seen = self._runner.batches
                 told()
 
-        for outcome in ticket.outcomes(report.called_off.is_set, waits):
-            windows.add(outcome.run, outcome.output)
-            done += 1
-            told()
+        try:
+            for outcome in ticket.outcomes(report.called_off.is_set, waits):
+                windows.add(outcome.run, outcome.output)
+                done += 1
+                told()
+        finally:
+            ticket.leave()
         # Raises where it was called off: then not all windows have come.
         report(Progressed(activity=Activity.SEPARATING, fraction=1.0))
-        self._blobs.put(request.key, pack_span(header_of(plan, chunk), windows.sums()))
-        return ticket.device
+        self._blobs.put(request.key, pack_span(header, windows.sums()), lasting=False)
+        if report.called_off.is_set():  # it may have been swept already
+            self._blobs.delete(request.key)
+        # Where it was computed at the end, at least.
+        return ChunkStored(seconds=seconds, device=str(ticket.device))
 
 
 def _same_model(model: LoadedModel, plan: Plan) -> None:

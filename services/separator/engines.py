@@ -36,8 +36,8 @@ class Engines:
         self._start = start
         self._places = [_Place(seat) for seat in seats]
         self._freed = asyncio.Event()
-        #: Works that wait for an engine of their own.
-        self._lonely = 0
+        #: Engines that works wait for which must have one to themselves; each as often.
+        self._awaited: list[_Place] = []
         self._log = log
         #: What is done while nobody waits for it.
         self._unwatched: set[asyncio.Task[None]] = set()
@@ -58,7 +58,7 @@ class Engines:
 
         Of several the one with the most free lanes, a warm one before one that sleeps.
         ``alone``: all lanes of one, so that nothing else dies with it; nobody else is lent any
-        while that is waited for.
+        of that one while it is waited for.
         """
         place = await self._taken(alone=alone)
         lanes = place.seat.lanes if alone else 1
@@ -75,13 +75,15 @@ class Engines:
         self._freed.set()
 
     async def _taken(self, *, alone: bool) -> _Place:
-        self._lonely += alone
+        awaited = [max(self._places, key=lambda one: one.free)] if alone else []
+        self._awaited += awaited
         try:
             while (place := self._best(alone=alone)) is None:
                 self._freed.clear()
                 await self._freed.wait()
         finally:
-            self._lonely -= alone
+            for one in awaited:
+                self._awaited.remove(one)
             self._freed.set()  # who was held up by this one may look again
         place.free -= place.seat.lanes if alone else 1
         return place
@@ -90,7 +92,7 @@ class Engines:
         if alone:
             able = [one for one in self._places if one.free == one.seat.lanes]
         else:
-            able = [one for one in self._places if one.free and not self._lonely]
+            able = [one for one in self._places if one.free and one not in self._awaited]
         return max(able, key=lambda one: (one.free, one.helper is not None), default=None)
 
     def wake(self) -> None:

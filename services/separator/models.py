@@ -16,6 +16,7 @@ import demucs.hf
 import demucs.pretrained
 import demucs.repo
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from services.separator.catalogue import Catalogue, Found, Place, read_bag
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     Report = Callable[[Progressed], None]
 
 
+#: How often who waits for another that loads the same model says that it lives.
+TELL_SECONDS: Final = 5.0
 #: Seconds of a window of a network that takes any: the default of demucs's own.
 ANY_SECONDS: Final = 10.0
 
@@ -98,7 +101,10 @@ class ModelShelf:
         self._loaded: OrderedDict[Found, LoadedModel] = OrderedDict()
         self._sources: dict[Found, tuple[str, ...]] = {}
         self._digests: dict[Found, str] = {}
+        #: Guards all of the above, and is never held while a file is read.
         self._lock = threading.RLock()
+        #: Who loads a model of this name; others that want it wait.
+        self._loading: dict[str, threading.Lock] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -107,26 +113,46 @@ class ModelShelf:
             return tuple(found.name for found in self._loaded)
 
     def get(self, name: str, report: Report) -> LoadedModel:
-        """A model by its listed name, fetched and loaded if need be."""
+        """A model by its listed name, fetched and loaded if need be; others go on meanwhile."""
+        found = self._catalogue.find(name)
+        if (loaded := self._used(found)) is not None:
+            return loaded
         with self._lock:
+            turn = self._loading.setdefault(name, threading.Lock())
+        while not turn.acquire(timeout=TELL_SECONDS):
+            report(Progressed(activity=Activity.LOADING_MODEL, note=name))
+        try:
             found = self._catalogue.find(name)
+            return self._used(found) or self._fresh(found, report)
+        finally:
+            turn.release()
+
+    def _used(self, found: Found) -> LoadedModel | None:
+        """A model that is in memory: it is the last used one now."""
+        with self._lock:
             if (loaded := self._loaded.get(found)) is not None:
                 self._loaded.move_to_end(found)
-                return loaded
-            if not found.ready:
-                found = self._weights.fetch(found, report)
-            report(Progressed(activity=Activity.LOADING_MODEL, note=name))
-            with _translated(name):
-                loaded = _examined(name, self._load(found))
+            return loaded
+
+    def _fresh(self, found: Found, report: Report) -> LoadedModel:
+        """A model from its files."""
+        if not found.ready:
+            found = self._weights.fetch(found, report)
+        report(Progressed(activity=Activity.LOADING_MODEL, note=found.name))
+        with _translated(found.name):
+            loaded = _examined(found.name, self._load(found))
+        self._make_room(loaded.bytes)
+        for member in loaded.members:
+            rewrite(member.module, self._device)
+            # Where the device has no room now, each chunk looks whether it has.
+            placed(member.module, self._device)
+            laid_out(member.module, self._device)
+        with self._lock:
+            # Another may have been loaded meanwhile.
             self._make_room(loaded.bytes)
-            for member in loaded.members:
-                rewrite(member.module, self._device)
-                # Where the device has no room now, each chunk looks whether it has.
-                placed(member.module, self._device)
-                laid_out(member.module, self._device)
             self._loaded[found] = loaded
             self._digests[found] = loaded.digest
-            return loaded
+        return loaded
 
     def digest_of(self, found: Found) -> str:
         """A model's digest, if it has been loaded since its files last changed; else empty."""
@@ -137,11 +163,12 @@ class ModelShelf:
 
         Whoever is at work with one keeps it until its chunk is done.
         """
-        while self._loaded and wanted + sum(one.bytes for one in self._loaded.values()) > (
-            self._budget
-        ):
-            self._loaded.popitem(last=False)
-            free_cache()
+        with self._lock:
+            while self._loaded and wanted + sum(one.bytes for one in self._loaded.values()) > (
+                self._budget
+            ):
+                self._loaded.popitem(last=False)
+                free_cache()
 
     def sources_of(self, found: Found) -> tuple[str, ...]:
         """A model's sources, without loading its weights."""
@@ -202,12 +229,20 @@ def _published(name: str, packages: Any) -> nn.Module:  # noqa: ANN401 - demucs 
 def _from_hub_snapshot(folder: Path, name: str) -> nn.Module:
     """As ``demucs.hf.get_hf_model``, from files that are here: it would ask the network again."""
     bag = read_bag(folder / f"{name}.yaml")
-    modules = [
-        demucs.hf.load_safetensors_model(folder / f"{signature}.safetensors")
-        for signature in bag.models
-    ]
+    files = [folder / f"{signature}.safetensors" for signature in bag.models]
+    for file in files:
+        _check_class(file)
+    modules = [demucs.hf.load_safetensors_model(file) for file in files]
     made: nn.Module = demucs.apply.BagOfModels(modules, bag.weights, bag.segment)
     return made
+
+
+def _check_class(file: Path) -> None:
+    """A file of weights names the class that is called with what else it says: one of demucs's."""
+    with safe_open(file, framework="pt") as opened:
+        named = str((opened.metadata() or {}).get("klass", ""))
+    if not named.startswith("demucs."):
+        raise TypeError(f"its class is {named[:40]!r}, none of demucs's")
 
 
 def _open_package(path: Path) -> dict[str, Any]:
@@ -234,6 +269,7 @@ def _translated(name: str) -> Iterator[None]:
         raise RetryableError(Code.WORKER_OUT_OF_MEMORY, f"{name} does not fit") from exc
     except (
         RuntimeError,
+        SafetensorError,
         UnpicklingError,
         OSError,
         EOFError,

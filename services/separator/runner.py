@@ -17,9 +17,10 @@ import torch
 
 from services.separator.batching import Kind, choose
 from services.separator.batchsize import BatchSize, Found, measured
-from services.separator.devices import CPU, free_cache, out_of_memory, placed
+from services.separator.devices import CPU, free_cache, out_of_memory, placed, works
 from services.separator.precision import arithmetic
 from services.separator.windows import Run
+from shared.contracts.audio import Precision
 from shared.errors import Code, RetryableError, StembusError
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 
     Samples = NDArray[np.float32]
 
-#: Outputs for silence that are kept, the last used ones: one for each song that is being worked
-#: on, about 11 MB each.
-SILENCES: Final = 4
+#: Outputs for silence that are kept, the last used ones: one for each network of a bag and each
+#: song that is being worked on, about 11 MB each.
+SILENCES: Final = 8
 #: Seconds without work after which memory that is kept for more of it is given back.
 IDLE_SECONDS: Final = 5.0
 #: How often a chunk that waits looks whether it is still wanted.
@@ -69,8 +70,16 @@ class Ticket:
         """What it still wants, in order; nothing once it was called off."""
         return [] if self._called_off else self._kinds[self._delivered :]
 
+    def leave(self) -> None:
+        """Nobody wants it any more; returns when none of its windows is being computed.
+
+        What is, goes on until it is done, or the process is killed.
+        """
+        self.call_off()
+        self.rests.wait()
+
     def call_off(self) -> None:
-        """Nobody wants it any more."""
+        """Compute nothing more of it."""
         self._called_off = True
 
     def next(self, count: int) -> Sequence[Run]:
@@ -88,14 +97,11 @@ class Ticket:
         """Each window's output as it comes; raises what went wrong.
 
         Ends early when it is ``called_off``, which is looked at every LOOK_SECONDS; ``waits`` is
-        called as often.
+        called as often.  Who has had enough leaves it.
         """
         for _ in self.runs:
             while True:
                 if called_off():
-                    self.call_off()
-                    # What is being computed goes on until it is done, or the process is killed.
-                    self.rests.wait()
                     return
                 with suppress(queue.Empty):
                     outcome = self._outcomes.get(timeout=LOOK_SECONDS)
@@ -171,7 +177,10 @@ class Runner:
             self._batch(tickets)
         except StembusError as exc:
             return exc
-        except Exception as exc:  # noqa: BLE001 - a model's own bug ends its chunk, not the engine
+        except Exception as exc:  # a model's own bug ends its chunk, not the engine
+            if not works(tickets[0].device):
+                # Nor would it do anything else: this process ends, and the next has another.
+                raise
             detail = f"{tickets[0].model.name}: {type(exc).__name__}: {exc}"[:300]
             return RetryableError(Code.WORKER_CRASHED, detail)
         return None
@@ -182,10 +191,10 @@ class Runner:
 
     def _batch(self, tickets: list[Ticket]) -> None:
         head = tickets[0]
-        if self._is_known_silence(head):
-            return
+        for one in tickets:
+            self._answer_known_silence(one)
         # Looked at once: tickets are called off at any moment, also while a size is measured.
-        waiting = [one.waiting for one in tickets]
+        waiting = [self._up_to_silence(one) for one in tickets]
         if not waiting[0]:
             return
         kind = waiting[0][0]
@@ -218,7 +227,7 @@ class Runner:
             with arithmetic(kind.precision, device):
                 given = torch.from_numpy(inputs).to(device)
                 made: Samples = member.module(given).float().cpu().numpy()
-                return made
+            return self._exact_where_needed(made, member, inputs, kind, device)
         except RuntimeError as exc:
             if not out_of_memory(exc):
                 raise
@@ -227,6 +236,22 @@ class Runner:
         # Not in the handler: there the traceback still holds what has to be let go of.
         free_cache()
         return None
+
+    def _exact_where_needed(
+        self, made: Samples, member: Member, inputs: Samples, kind: Kind, device: torch.device
+    ) -> Samples | None:
+        """Half the bits may not hold what a loud song comes to: then it takes all of them."""
+        if kind.precision is Precision.EXACT:
+            return made
+        bad = ~np.isfinite(made).all(axis=(1, 2, 3))
+        if not bad.any():
+            return made
+        exact = kind._replace(precision=Precision.EXACT)
+        again = self._computed(member, inputs[bad], exact, device)
+        if again is None:
+            return None
+        made[bad] = again
+        return made
 
     def _no_room(self, ticket: Ticket, member: Member, size: BatchSize, windows: int) -> None:
         if windows > 1:
@@ -272,14 +297,22 @@ class Runner:
         self._book.put(model, found)
         return found
 
-    def _is_known_silence(self, ticket: Ticket) -> bool:
-        """Answer a window of silence with what came of the last one alike; whether that was so."""
-        (run,) = ticket.next(1)
-        if run.silence is None or (known := self._silences.get((run.kind, run.silence))) is None:
-            return False
-        self._silences.move_to_end((run.kind, run.silence))
-        ticket.deliver(Outcome(run, known))
-        return True
+    def _answer_known_silence(self, ticket: Ticket) -> None:
+        """Answer the windows of silence that it wants next with what came of others alike."""
+        while ticket.waiting:
+            (run,) = ticket.next(1)
+            if run.silence is None or (run.kind, run.silence) not in self._silences:
+                return
+            self._silences.move_to_end((run.kind, run.silence))
+            ticket.deliver(Outcome(run, self._silences[run.kind, run.silence]))
+
+    def _up_to_silence(self, ticket: Ticket) -> list[Kind]:
+        """What it wants next, up to silence that is known, or will be when it is computed."""
+        waiting = ticket.waiting
+        for place, run in enumerate(ticket.next(len(waiting))):
+            if run.silence is not None:
+                return waiting[: place + ((run.kind, run.silence) not in self._silences)]
+        return waiting
 
     def _remember_silence(self, run: Run, output: Samples) -> None:
         if run.silence is None:

@@ -16,7 +16,8 @@ from services.separator.catalogue import Catalogue
 from services.separator.children import encode_starter, engine_settings, engine_starter
 from services.separator.engines import Engines
 from services.separator.finalizer import Finalizer
-from services.separator.layout import seats, this_machine
+from services.separator.hardware import this_machine
+from services.separator.layout import seats
 from shared.actor.stopping import unless_stopped
 from shared.blobs import BlobStore, open_store
 from shared.contracts.work import (
@@ -31,7 +32,7 @@ from shared.crew import hire
 from shared.scratch import ScratchSweeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from contextlib import AsyncExitStack
 
     from services.separator.config import SeparatorConfig
@@ -42,15 +43,15 @@ if TYPE_CHECKING:
 class ModelWatch:
     """Keeps what the heartbeat offers up to date with the model folders, as a part."""
 
-    def __init__(self, separator: Separator, scan: Callable[[], object], seconds: float) -> None:
+    def __init__(self, separator: Separator, catalogue: Catalogue, seconds: float) -> None:
         self._separator = separator
-        self._scan = scan
+        self._catalogue = catalogue
         self._seconds = seconds
 
     async def run(self, stopping: asyncio.Event) -> None:
         """See ``Part``."""
         pause = partial(asyncio.sleep, self._seconds)
-        await unless_stopped(stopping, self._separator.watch_models(self._scan, pause))
+        await unless_stopped(stopping, self._separator.watch_models(self._catalogue.offers, pause))
 
 
 async def assemble(
@@ -79,7 +80,6 @@ async def assemble(
         silence=config.engine_silence_seconds,
         clock=monotonic,
         log=on_line,
-        offers=catalogue.offers(),
     )
     finalizer = Finalizer(
         start=encode_starter(config, os.environ, on_line),
@@ -113,5 +113,5 @@ async def assemble(
         slots=config.finalize_slots,
         grace=config.grace_seconds,
     )
-    watch = ModelWatch(separator, catalogue.everything, config.models_scan_seconds)
+    watch = ModelWatch(separator, catalogue, config.models_scan_seconds)
     return [*chunks, *results, watch, ScratchSweeper(scratch, log)]

@@ -11,6 +11,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from shared.contracts.codec import encode
@@ -19,7 +20,8 @@ from shared.contracts.problem import Problem
 from shared.contracts.subjects import subject_of
 from shared.contracts.work import Stage
 from shared.errors import Code, TerminalError
-from tests.acceptance.trial import SECONDS, SETTINGS, trying
+from tests.acceptance.api import endings
+from tests.acceptance.trial import QUANTIZATION, SECONDS, SETTINGS, trying
 from tests.support import media
 from tests.support.audio import song
 from tests.support.disk import small_disk
@@ -140,6 +142,10 @@ def truncated(chunk: Path) -> None:
         file.truncate(chunk.stat().st_size - 1)
 
 
+def emptied(chunk: Path) -> None:
+    chunk.write_bytes(b"")
+
+
 def deleted(chunk: Path) -> None:
     chunk.unlink()
 
@@ -158,6 +164,26 @@ async def test_of_chunks_that_are_damaged_in_the_store_only_these_are_computed_a
         damage(trial.chunk(job_id, unit))
     thaw(trial.stack.engine())
     await trial.assert_unharmed(job_id, expected, again=DAMAGE)
+
+
+@pytest.mark.parametrize("damage", [flipped, truncated, emptied, deleted])
+async def test_a_track_that_is_damaged_under_a_job_is_fetched_again_and_nothing_wrong_comes_of_it(
+    damage: Callable[[Path], None], trial: Trial, expected: Stems
+) -> None:
+    job_id = await trial.submit()
+    await trial.chunk_done(job_id)
+    await trial.in_the_middle(job_id)
+    (track,) = (trial.stack.data / "blobs" / "tracks").glob("*/audio.f32")
+    damage(track)
+    thaw(trial.stack.engine())
+    job = await trial.api.ended(job_id)
+    assert job["status"] == "completed", job["error"]
+    assert endings(job) == ["completed"]
+    assert "making it anew" in str(job["timeline"])
+    stems = await trial.stems(job)
+    for name, samples in stems.items():
+        np.testing.assert_allclose(samples, expected[name], rtol=0, atol=QUANTIZATION)
+    await trial.swept(job_id)
 
 
 async def test_a_job_cancelled_in_the_middle_of_a_chunk_leaves_nothing_and_the_engine_warm(

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from shared.actor.host import IN_PROGRESS_SECONDS
 from shared.contracts.facts import Separated
+from shared.errors import Code
 from shared.jetstream.topology import WORKER_ACK_WAIT
 from tests.acceptance.api import PATIENCE
 from tests.acceptance.trial import SETTINGS, trying
@@ -124,3 +125,26 @@ async def test_what_stands_still_for_40_s_is_done_by_another_and_counts_once(
     await trial.assert_unharmed(job_id, expected, twice=in_hand - {last})
     (fact,) = trial.heard.done(job_id)[last]
     assert fact.worker == await slow.worker()
+
+
+#: Seconds after which an engine that says nothing is given up here.
+SILENCE = 6
+
+
+async def test_a_chunk_whose_engine_hangs_for_good_is_done_by_the_next_one(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    path = media.write_audio(tmp_path / "song.flac", song(45.0).mix.T)
+    settings = SETTINGS | {"STEMBUS_ENGINE_SILENCE_SECONDS": str(SILENCE)}
+    with running_stack(tmp_path / "data", models=models_dir, settings=settings) as stack:
+        async with trying(stack, path) as trial:
+            expected = await trial.undisturbed()
+            job_id = await trial.submit()
+            await trial.chunk_done(job_id)
+            struck = await trial.in_the_middle(job_id)
+            engine = stack.engine()
+            ended = await trial.assert_unharmed(job_id, expected, again={struck.unit})
+            (failure,) = trial.heard.failed(job_id)
+            assert (failure.unit, failure.problem.code) == (struck.unit, Code.WORKER_TIMED_OUT)
+            assert "trying again" in str(ended["timeline"])
+            assert stack.engine() != engine

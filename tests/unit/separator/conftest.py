@@ -13,6 +13,7 @@ from services.separator.catalogue import Catalogue
 from services.separator.models import ModelShelf
 from services.separator.weights import Weights
 from shared.blobs import BlockingBlobs
+from shared.contracts.models import PUBLISHED
 from tests.support.models import (
     save_bag,
     save_package,
@@ -42,6 +43,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_package(small_hdemucs(3), folder, "hybrid")
     save_package(small_demucs(4), folder, "timely")
     save_package(small_htdemucs(5, ["vocals", "instrumental"]), folder, "duo")
+    save_package(small_htdemucs(6, PUBLISHED["htdemucs_6s"]), folder, "six")
     save_bag(folder, "hot", ["tiny", "tiny2"], ONE_HOT)
     save_bag(folder, "mixed", ["tiny", "tiny2"], [[1.0, 2.0, 1.0, 0.5], [3.0, 1.0, 0.0, 1.0]])
     save_bag(folder, "uneven", ["tiny", "hybrid"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from services.separator.actor import Separator
+from services.separator.catalogue import Catalogue
 from services.separator.children import encode_starter, engine_starter
 from services.separator.config import SeparatorConfig
 from services.separator.engines import Engines
@@ -38,10 +40,15 @@ from shared.contracts.work import (
 from shared.errors import Code, RetryableError, TerminalError
 from tests.acceptance.listening import hear
 from tests.support.audio import song, stored_track
+from tests.support.models import save_package, small_htdemucs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from services.separator.catalogue import Found
     from services.separator.messages import EngineReport, EngineRequest
     from shared.child import Child
+    from shared.contracts.live import ModelOffer
 
     EngineChild = Child[EngineRequest, EngineReport]
 
@@ -312,10 +319,29 @@ async def test_a_track_that_is_gone_is_said_so(tmp_path: Path, models_dir: Path)
         with pytest.raises(TerminalError) as caught:
             await at.separator.perform(chunk_work(prepared, 0), at.report)
         assert caught.value.code == Code.BLOB_MISSING
-        with pytest.raises(TerminalError) as missing:
-            await at.finalizer.perform(finalize_work(prepared), at.report)
-        assert missing.value.code == Code.BLOB_MISSING
+        fact = await at.finalizer.perform(finalize_work(prepared), at.report)
+        assert isinstance(fact, Failed)
+        assert (fact.problem.code, fact.track_lost, fact.lost) == (Code.BLOB_MISSING, True, ())
         assert not list(at.scratch.glob("encode-*"))
+
+
+async def test_a_damaged_track_is_taken_away_so_that_nobody_finds_it_whole(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    async with bench(tmp_path, models_dir) as at:
+        prepared = await prepare(at, "tiny")
+        for chunk in range(2):
+            await at.separator.perform(chunk_work(prepared, chunk), at.report)
+        folder = tmp_path / f"blobs/tracks/{prepared[0].track.id}"
+        (folder / "track.json").write_text("{}")
+        audio = bytearray((folder / "audio.f32").read_bytes())
+        audio[len(audio) // 2] ^= 1
+        (folder / "audio.f32").write_bytes(audio)
+        fact = await at.finalizer.perform(finalize_work(prepared), at.report)
+        assert isinstance(fact, Failed)
+        assert (fact.problem.code, fact.track_lost) == (Code.BLOB_CORRUPT, True)
+        assert list(folder.iterdir()) == []
+        assert not list((tmp_path / "blobs").glob("results/*/*"))
 
 
 async def test_lost_chunks_are_named_and_nothing_is_delivered(
@@ -335,21 +361,79 @@ async def test_lost_chunks_are_named_and_nothing_is_delivered(
         assert not list(at.scratch.glob("encode-*"))
 
 
+async def looked(at: Bench, folder: Path, models_dir: Path, *before: Callable[[], object]) -> None:
+    """Watch the models, doing something before each look."""
+    catalogue = Catalogue(models_dir=models_dir, hub_cache=folder, torch_hub=folder)
+    acts = iter(before)
+
+    async def pause() -> None:
+        """The next look is due at once."""
+
+    def look() -> dict[Found, ModelOffer]:
+        try:
+            next(acts)()
+        except StopIteration:
+            raise RuntimeError("enough") from None
+        return catalogue.offers()
+
+    with pytest.raises(RuntimeError, match="enough"):
+        await at.separator.watch_models(look, pause)
+
+
+async def test_a_folder_that_can_t_be_read_for_a_while_ends_nothing(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    def fail() -> None:
+        raise OSError("stale file handle")
+
+    async with bench(tmp_path, models_dir) as at:
+        await looked(at, tmp_path, models_dir, fail, lambda: None, fail)
+        assert "tiny" in {one.name for one in at.separator.offers()}
+        assert sum("stale file handle" in line for line in at.lines) == 2
+
+
+async def test_a_new_model_is_offered_while_the_engine_is_busy(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    folder = tmp_path / "models"
+    shutil.copytree(models_dir, folder)
+    catalogue = Catalogue(models_dir=folder, hub_cache=tmp_path, torch_hub=tmp_path)
+    due, looked_at = asyncio.Event(), asyncio.Event()
+
+    async def pause() -> None:
+        looked_at.set()
+        await due.wait()
+        due.clear()
+
+    async def offers() -> dict[str, ModelOffer]:
+        """After one more look."""
+        looked_at.clear()
+        due.set()
+        await asyncio.wait_for(looked_at.wait(), 60)
+        return {one.name: one for one in at.separator.offers()}
+
+    async with bench(tmp_path, folder) as at:
+        watching = asyncio.create_task(at.separator.watch_models(catalogue.offers, pause))
+        _, fact = await prepare(at, "duo")
+        before = await offers()
+        assert before["duo"].digest == fact.plan.digest
+        async with at.separator._engines.lend():
+            save_package(small_htdemucs(8), folder, "added")
+            save_package(small_htdemucs(9), folder, "tiny2")
+            busy = await offers()
+            assert busy == await offers()
+        assert (busy["added"].sources, busy["added"].ready) == ((), True)
+        assert (busy["duo"], busy["dsp"]) == (before["duo"], before["dsp"])
+        assert busy.keys() == {*before, "added"}
+        described = await offers()
+        assert described["added"].sources == described["tiny2"].sources == before["tiny"].sources
+        assert described["duo"] == before["duo"]
+        watching.cancel()
+
+
 async def test_the_offers_follow_the_folder(tmp_path: Path, models_dir: Path) -> None:
     async with bench(tmp_path, models_dir) as at:
-        folders = iter(["as it is", "as it is", "changed"])
-
-        async def pause() -> None:
-            """The next look is due at once."""
-
-        def scan() -> str:
-            try:
-                return next(folders)
-            except StopIteration:
-                raise RuntimeError("enough") from None
-
-        with pytest.raises(RuntimeError, match="enough"):
-            await at.separator.watch_models(scan, pause)
+        await looked(at, tmp_path, models_dir, lambda: None, lambda: None)
         offers = {one.name: one for one in at.separator.offers()}
         assert offers["duo"].sources == ("vocals", "instrumental")
         assert offers["tiny"].origin == "local"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +16,12 @@ from services.separator.devices import (
     free_cache,
     out_of_memory,
     placed,
+    works,
 )
 from services.separator.engine import Engine
 from services.separator.messages import ChunkStored, EngineSettings, SeparateChunk
 from shared.blobs import track_audio_key
+from shared.child_main import CalledOffError
 from shared.contracts.audio import FRAME_BYTES
 from shared.errors import Code, RetryableError, StembusError, TerminalError
 from shared.separation.spans import header_of, pack_span
@@ -39,8 +42,11 @@ from tests.support.separating import (
 if TYPE_CHECKING:
     from services.separator.batchsize import SizeBook
     from services.separator.catalogue import Catalogue
+    from services.separator.messages import EngineReport
     from services.separator.models import LoadedModel, ModelShelf
+    from services.separator.runner import Runner
     from shared.blobs import BlockingBlobs
+    from tests.support.audio import Audio
 
 STRIDE = 24806
 
@@ -205,7 +211,9 @@ class OneModel:
         return self._model
 
 
-def engine_with(model: LoadedModel, catalogue: Catalogue, blobs: BlockingBlobs) -> Engine:
+def engine_with(
+    model: LoadedModel, catalogue: Catalogue, blobs: BlockingBlobs, computes: Runner | None = None
+) -> Engine:
     only: Any = OneModel(model)
     no_book: Any = None
     book: SizeBook = no_book
@@ -214,7 +222,7 @@ def engine_with(model: LoadedModel, catalogue: Catalogue, blobs: BlockingBlobs) 
         weights=only,
         shelf=only,
         blobs=blobs,
-        runner=Eager(device=GPU, batch_windows=2, book=book, clock=lambda: 0.0),
+        runner=computes or Eager(device=GPU, batch_windows=2, book=book, clock=lambda: 0.0),
         device=GPU,
         settings=EngineSettings(blobs_url=""),
     )
@@ -237,6 +245,108 @@ def test_the_engine_says_where_the_chunk_was_computed(
     stored = blobs.get_range("work/j/1/chunk-0", 0, blobs.size("work/j/1/chunk-0"))
     assert expected == stored
     assert blobs.size(track_audio_key(track.id)) == len(audio) * FRAME_BYTES
+
+
+def separate_order(blobs: BlockingBlobs, audio: Audio, model: LoadedModel) -> SeparateChunk:
+    plan = plan_for(model, len(audio), 4)
+    track = stored_track(blobs, audio)
+    return SeparateChunk(track=track, plan=plan, chunk=0, key="work/j/1/chunk-0")
+
+
+@pytest.mark.parametrize("damage", [None, b"no chunk"])
+def test_a_chunk_that_is_there_is_not_computed_again_unless_it_is_damaged(
+    damage: bytes | None, catalogue: Catalogue, blobs: BlockingBlobs
+) -> None:
+    """Whoever computed it may have died before it could say so."""
+    model, (module,) = crowded(cheap_model(), lambda _: True)
+    engine = engine_with(model, catalogue, blobs)
+    order = separate_order(blobs, noise(500), model)
+    first, second = Said(), Said()
+    engine.handle(order, first)
+    made = blobs.get_range(order.key, 0, blobs.size(order.key))
+    computed = len(module.asked)
+    if damage is not None:
+        blobs.put(order.key, damage)
+    engine.handle(order, second)
+    found = damage is None
+    assert (first.last(ChunkStored).found, second.last(ChunkStored).found) == (False, found)
+    assert len(module.asked) == computed * (1 if found else 2)
+    assert made == blobs.get_range(order.key, 0, blobs.size(order.key))
+
+
+@pytest.mark.parametrize("frames", [0, 300, 499, 501])
+def test_a_track_of_the_wrong_length_is_said_to_be_damaged(
+    frames: int, catalogue: Catalogue, blobs: BlockingBlobs
+) -> None:
+    model, (module,) = crowded(cheap_model(), lambda _: True)
+    order = separate_order(blobs, noise(500), model)
+    blobs.put(track_audio_key(order.track.id), bytes(frames * FRAME_BYTES))
+    with pytest.raises(TerminalError) as caught:
+        engine_with(model, catalogue, blobs).handle(order, Said())
+    assert caught.value.code is Code.BLOB_CORRUPT
+    assert module.asked == []
+
+
+@pytest.mark.parametrize("reports", range(1, 5))
+def test_of_a_chunk_that_nobody_wants_nothing_more_is_computed_and_nothing_stored(
+    reports: int, catalogue: Catalogue, blobs: BlockingBlobs
+) -> None:
+    """Whenever that becomes known: between two windows, or while one is computed."""
+
+    class Leaving(Said):
+        def __call__(self, report: EngineReport) -> None:
+            super().__call__(report)
+            if len(self.reports) == reports:
+                self.called_off.set()
+                raise CalledOffError
+
+    model, (module,) = crowded(cheap_model(), lambda _: True)
+    shared = runner(batch=1)
+    engine = engine_with(model, catalogue, blobs, shared)
+    order = separate_order(blobs, noise(500), model)
+    stop = threading.Event()
+
+    def compute() -> None:
+        while not stop.is_set():
+            shared.step()
+
+    computing = threading.Thread(target=compute)
+    computing.start()
+    try:
+        with pytest.raises(CalledOffError):
+            engine.handle(order, Leaving())
+        asked = len(module.asked)
+        assert not shared.step()
+        assert len(module.asked) == asked
+    finally:
+        stop.set()
+        computing.join()
+    with pytest.raises(TerminalError):
+        blobs.size(order.key)
+
+
+def test_a_chunk_that_is_called_off_while_it_is_stored_is_not_left_behind(
+    catalogue: Catalogue, blobs: BlockingBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its job may have been swept before."""
+    model, _ = crowded(cheap_model(), lambda _: True)
+    order, said = separate_order(blobs, noise(500), model), Said()
+    put = blobs.put
+
+    def called_off(key: str, data: bytes, *, lasting: bool = True) -> None:
+        put(key, data, lasting=lasting)
+        assert blobs.size(key)
+        said.called_off.set()
+
+    monkeypatch.setattr(blobs, "put", called_off)
+    engine_with(model, catalogue, blobs).handle(order, said)
+    with pytest.raises(TerminalError):
+        blobs.size(order.key)
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cpu", True), ("meta", False)])
+def test_a_device_works_if_it_adds_up(device: str, *, expected: bool) -> None:
+    assert works(torch.device(device)) is expected
 
 
 @pytest.mark.parametrize(

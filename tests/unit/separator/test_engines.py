@@ -227,3 +227,19 @@ async def test_an_engine_that_does_not_wake_is_started_when_it_is_needed() -> No
     async with engines.lend() as engine:
         assert engine.alive
     assert engines.idle
+
+
+async def test_who_must_be_alone_holds_up_one_engine_and_no_other() -> None:
+    at = Borrowers(2, 2)
+    await at.come("a", "b", "c")
+    assert at.has == ["a", "b", "c"]
+    await at.come("D", "e", "f")
+    # D waits for the engine with one lane free; nobody else is lent that one.
+    assert sorted(at.has) == ["a", "b", "c"]
+    await at.go("a")
+    await at.go("b")
+    await at.go("c")
+    assert "D" in at.has
+    assert {"e", "f"} <= set(at.has)
+    await at.go("D", "e", "f")
+    assert at.engines.idle

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,8 +16,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from services.separator import models
 from services.separator.catalogue import (
     Catalogue,
+    Found,
     Place,
     hub_repository,
     published_bag,
@@ -32,7 +36,9 @@ from services.separator.messages import (
 from services.separator.models import ModelShelf
 from services.separator.weights import Weights
 from shared.blobs import BlockingBlobs
+from shared.child_main import CalledOffError
 from shared.contracts.audio import Pass, Plan, Precision, Track
+from shared.contracts.live import Activity
 from shared.contracts.models import PUBLISHED, QUANTIZED
 from shared.contracts.request import Options
 from shared.errors import Code, RetryableError, StembusError, TerminalError
@@ -87,7 +93,7 @@ def test_our_list_of_published_models_is_demucss() -> None:
 
 def test_names_are_the_published_ones_the_folders_and_dsp(catalogue: Catalogue) -> None:
     names = catalogue.names()
-    local = {"tiny", "tiny2", "hybrid", "timely", "duo", "hot", "mixed", "uneven"}
+    local = {"tiny", "tiny2", "hybrid", "timely", "duo", "six", "hot", "mixed", "uneven"}
     assert set(names) == (set(PUBLISHED) - QUANTIZED) | local | {"dsp"}
     assert catalogue.find("tiny").place is Place.LOCAL
     assert catalogue.find("dsp").place is Place.BUILT_IN
@@ -166,6 +172,16 @@ def test_a_model_in_the_hubs_cache_is_loaded_without_the_network(tmp_path: Path)
     assert catalogue.find("htdemucs").place is Place.HUB_CACHE
     from_hub = shelf_of(catalogue).get("htdemucs", ignore)
 
+    # What else it names is not called.
+    for klass in ("os.system", "", "demucsx.HTDemucs"):
+        save_file(state, folder / "955717e8.safetensors", {**metadata, "klass": klass})
+        with pytest.raises(TerminalError, match="none of demucs's") as caught:
+            shelf_of(catalogue).get("htdemucs", ignore)
+        assert caught.value.code == Code.MODEL_WEIGHTS_UNAVAILABLE
+    (folder / "955717e8.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(TerminalError, match="can't be loaded"):
+        shelf_of(catalogue).get("htdemucs", ignore)
+
     # The same weights in another place are the same model.
     save_package(model, tmp_path / "models", "same")
     local = Catalogue(models_dir=tmp_path / "models", hub_cache=tmp_path, torch_hub=tmp_path)
@@ -195,6 +211,64 @@ def test_the_shelf_keeps_the_last_used_models_and_notices_new_files(tmp_path: Pa
     assert shelf.get("b", ignore) is not second
     save_package(small_htdemucs(9), folder, "a")
     assert shelf.get("a", ignore).digest != first.digest
+
+
+def test_a_model_that_is_being_fetched_holds_nobody_up_but_those_that_want_it(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "TELL_SECONDS", 0.01)
+    shelf = shelf_of(catalogue)
+    begun, over = threading.Event(), threading.Event()
+    fetched: list[str] = []
+
+    def fetch(found: Found, _: object) -> Found:
+        fetched.append(found.name)
+        begun.set()
+        assert over.wait(10)
+        return catalogue.find("tiny2")
+
+    monkeypatch.setattr(shelf._weights, "fetch", fetch)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(shelf.get, "htdemucs", ignore)
+        assert begun.wait(10)
+        assert shelf.get("tiny", ignore).name == "tiny"
+        assert shelf.names == ("tiny",)
+        told = Said()
+        second = pool.submit(shelf.get, "htdemucs", told)
+        while len(told.reports) < 3:  # who waits says that it lives
+            time.sleep(0.01)
+        assert not second.done()
+
+        def leave(_: Progressed) -> None:
+            raise CalledOffError
+
+        with pytest.raises(CalledOffError):
+            shelf.get("htdemucs", leave)
+        over.set()
+        assert first.result(10).digest == second.result(10).digest
+    # What the first fetched was another file, and is looked for anew by whoever comes next.
+    assert fetched == ["htdemucs", "htdemucs"]
+
+
+def test_two_models_that_are_loaded_at_once_are_still_within_the_budget(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    for seed, name in enumerate("ab"):
+        save_package(small_htdemucs(seed), folder, name)
+    catalogue = Catalogue(models_dir=folder, hub_cache=tmp_path, torch_hub=tmp_path)
+    one = shelf_of(catalogue).get("a", ignore).bytes
+    shelf = shelf_of(catalogue, budget=one)
+    together = threading.Barrier(2)
+
+    def meet(said: Progressed) -> None:
+        assert said.activity is Activity.LOADING_MODEL
+        together.wait(10)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [made.name for made in pool.map(lambda name: shelf.get(name, meet), "ab")] == [
+            "a",
+            "b",
+        ]
+    assert len(shelf.names) == 1
 
 
 def test_a_model_that_is_larger_than_the_budget_is_kept_alone_and_the_others_go(

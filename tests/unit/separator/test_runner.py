@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from services.separator import runner as runner_module
 from services.separator.batchsize import RECOVERY, Found, SizeBook
 from services.separator.devices import CPU
 from services.separator.runner import SILENCES, Runner
 from shared.contracts.audio import Precision
-from shared.errors import Code, RetryableError
+from shared.errors import Code, RetryableError, TerminalError
 from tests.support.audio import Audio, noise, silence
 from tests.support.networks import GPU, Cheap, Crowded, Doing, cheap_model, crowded
 from tests.support.separating import finished, opened, plan_for, run_all, runner, separate
@@ -82,14 +83,30 @@ def with_mean(frames: int, mean: float) -> Audio:
     return audio
 
 
-def test_silence_is_computed_once() -> None:
+@pytest.mark.parametrize("batch", [1, 4])
+def test_silence_is_computed_once(batch: int) -> None:
     model, module = counted()
     audio = with_mean(20 * STRIDE, 0.5)
     chunk = chunk_of(model, audio)
     silent = [run for run in chunk.ticket.runs if run.silence is not None]
     assert len(silent) == 19
-    run_all(submitted(runner(), chunk))
+    run_all(submitted(runner(batch=batch), chunk))
     assert sum(module.batches) == len(chunk.ticket.runs) - len(silent) + 1
+    np.testing.assert_array_equal(alone(model, audio), chunk.sums)
+
+
+def test_silence_that_is_known_takes_no_place_in_a_batch() -> None:
+    model, module = counted()
+    # Noise, silence, noise; the silence of both is the same, and is known from the first.
+    songs = [with_mean(8 * STRIDE, 0.5) for _ in range(2)]
+    for audio in songs:
+        audio[: 3 * STRIDE] = noise(3 * STRIDE)
+    shared = runner(batch=4)
+    run_all(submitted(shared, chunk_of(model, songs[0])))
+    loud = [run for run in chunk_of(model, songs[1]).ticket.runs if run.silence is None]
+    module.asked.clear()
+    run_all(submitted(shared, chunk_of(model, songs[1])))
+    assert sum(module.batches) == len(loud)
 
 
 def test_what_silence_gives_is_exactly_what_computing_it_gives() -> None:
@@ -172,6 +189,7 @@ def test_a_chunk_that_is_called_off_is_dropped_and_the_others_go_on() -> None:
     shared = submitted(runner(), first, second)
     assert shared.step()
     assert list(first.ticket.outcomes(lambda: True)) == []
+    first.ticket.leave()
     run_all(shared)
     assert dropped_module.batches == [1]
     assert other_module.batches == [1] * 5
@@ -229,6 +247,57 @@ def test_of_chunks_in_one_batch_only_the_one_that_fails_alone_is_to_blame(bad: i
             assert caught.value.code is Code.WORKER_CRASHED
         else:
             np.testing.assert_allclose(wanted, chunk.sums, atol=1e-6)
+
+
+def test_what_half_the_bits_do_not_hold_is_computed_with_all_of_them() -> None:
+    """Only the windows that came to nothing."""
+    fast: list[bool] = []
+
+    class Overflows(Cheap):
+        def forward(self, mix: torch.Tensor) -> torch.Tensor:
+            made = super().forward(mix)
+            fast.append(torch.backends.cudnn.allow_tf32)
+            if fast[-1]:
+                made[mix.abs().amax(dim=(1, 2)) > 10] = torch.inf
+            return made
+
+    model, module = crowded(cheap_model(Overflows()), lambda _: True)
+    audio = song_of(6)
+    audio[2 * STRIDE + 40] = 1000.0
+    expected = alone(cheap_model(), audio)
+    chunk = chunk_of(model, audio, precision=Precision.FAST)
+    run_all(submitted(runner(batch=3), chunk))
+    np.testing.assert_allclose(expected, chunk.sums, atol=1e-4)
+    assert (fast, module[0].batches) == ([True, False, True], [3, 1, 3])
+
+
+def test_a_network_that_gives_no_numbers_at_all_is_said_to() -> None:
+    def breaks(mix: torch.Tensor) -> None:
+        mix[:] = torch.nan
+
+    chunk = chunk_of(cheap_model(Doing(breaks)), song_of(2), precision=Precision.FAST)
+    run_all(submitted(runner(), chunk))
+    with pytest.raises(TerminalError, match="not audio") as caught:
+        assert chunk.sums.size
+    assert caught.value.code is Code.INTERNAL
+
+
+def test_a_device_that_does_nothing_any_more_ends_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its error would be that of every chunk to come."""
+
+    def fail(_: torch.Tensor) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(runner_module, "works", lambda device: device != GPU)
+    model = cheap_model(Doing(fail))
+    chunk, other = chunk_of(model, song_of(2), GPU), chunk_of(model, song_of(2))
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        run_all(submitted(runner(GPU), chunk))
+    run_all(submitted(runner(), other))  # where it works, it is the model's own fault
+    with pytest.raises(RetryableError, match="illegal memory access"):
+        assert other.sums.size
 
 
 def test_models_do_not_mix() -> None:
