@@ -207,15 +207,16 @@ class BlobStore:
         return BlobInfo(key, meta["size"], meta["e_tag"] or "", meta["last_modified"])
 
     async def whole(self, key: str, size: int | None = None) -> BlobInfo:
-        """What is known of a blob that must be there, with so many bytes if that is known.
+        """What is known of a blob that must be there and hold something, so many bytes if said.
 
         ``blob.missing`` or ``blob.corrupt`` if it is otherwise.
         """
         info = await self.info(key)
         if info is None:
             raise TerminalError(Code.BLOB_MISSING, key)
-        if size is not None and info.size != size:
-            raise TerminalError(Code.BLOB_CORRUPT, f"{key}: {info.size} bytes of {size}")
+        wrong = info.size == 0 if size is None else info.size != size
+        if wrong:
+            raise TerminalError(Code.BLOB_CORRUPT, f"{key}: {info.size} bytes")
         return info
 
     async def under(self, prefix: str) -> AsyncIterator[BlobInfo]:

@@ -92,10 +92,13 @@ class Bundles:
 
     async def _files(self, job: Snapshot) -> AsyncIterator[_File]:
         """The stems, all of which must be there, and the picture, if it is."""
-        extension = job.options.format.extension
+        extension, sized = job.options.format.extension, job.options.format.sized
         for stem in job.stems:
             key = stem_key(job.result or "", stem.name, extension)
-            yield _File(f"{stem.name}.{extension}", await self._blobs.whole(key, stem.bytes))
+            yield _File(
+                f"{stem.name}.{extension}",
+                await self._blobs.whole(key, stem.bytes if sized else None),
+            )
         cover = job.metadata.cover if job.metadata else None
         if cover is not None and (info := await self._blobs.info(track_cover_key(cover))):
             yield _File(f"cover.{cover.picture.value}", info)

@@ -62,7 +62,8 @@ class Stems:
             file = f"{song_name(job)} ({name}).{extension}"
             headers["Content-Disposition"] = disposition(file)
         key = stem_key(job.result, name, extension)
-        return await self._send(request, key, headers, size=made[name])
+        size = made[name] if job.options.format.sized else None
+        return await self._send(request, key, headers, size=size)
 
     async def peaks(self, request: web.Request) -> web.StreamResponse:
         """``GET /v1/jobs/{id}/peaks.json``: the stems' waveforms."""

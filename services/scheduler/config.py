@@ -21,17 +21,17 @@ class SchedulerConfig(ServiceConfig, frozen=True, kw_only=True):
     #: Seconds that a job's download may take: far above what any song needs, so that only what
     #: would never end is ended.
     max_download_seconds: float = 2 * 3600.0
-    #: Likewise its separation.
+    #: Seconds that a job's separation may take: an hour of music takes one on a slow CPU.
     max_separation_seconds: float = 48 * 3600.0
-    #: Likewise its finalization.
+    #: Seconds that a job's finalization may take.
     max_finalization_seconds: float = 2 * 3600.0
-    #: Likewise all of it, from its turn to its end.
+    #: Seconds that all of a job may take, from its turn to its end.
     max_job_seconds: float = 72 * 3600.0
     #: Refusals in a row after which a site is left alone; one "slow down" (429) is enough.
     site_refusals: int = 3
-    #: Seconds that it is left alone at first; doubled as long as it goes on refusing.
+    #: Seconds that a site which refuses is left alone at first; doubled as long as it goes on.
     site_pause_seconds: float = 30.0
-    #: Seconds that it is left alone at most.
+    #: Seconds that a site which refuses is left alone at most.
     site_longest_pause_seconds: float = 900.0
     #: Seconds that finished jobs and their files are kept; 0: no limit.
     keep_seconds: float = 30 * 24 * 3600.0

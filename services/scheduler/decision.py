@@ -70,7 +70,8 @@ class RetryLimits(Struct, frozen=True, kw_only=True):
     first_pause: float = 1.0
     #: Seconds of the longest pause; a site's own Retry-After may ask for up to this much.
     longest_pause: float = 300.0
-    #: How often stored files that were lost or damaged are made anew before the job fails.
+    #: How often what was lost or damaged in the store is made anew, or a job planned anew whose
+    #: model has changed, before it fails.
     restarts: int = 3
 
 

@@ -47,12 +47,13 @@ class Separator:
         silence: float,
         clock: Callable[[], float],
         log: Log,
+        offers: tuple[ModelOffer, ...] = (),
     ) -> None:
         self._engines = engines
         self._silence = silence
         self._clock = clock
         self._log = log
-        self._offers: tuple[ModelOffer, ...] = ()
+        self._offers = offers
         self._speeds: dict[str, float] = {}
         self._device = "cpu"
 
@@ -120,10 +121,10 @@ class Separator:
             key=chunk_key(work.run, work.attempt, work.chunk),
         )
         stored = await engine.answer(order, ChunkStored, report, self._silence)
-        engine.has(work.plan.model)
         elapsed = self._clock() - started
         usual = stored.device != "cpu" or self._device == "cpu"
         if not stored.found:
+            engine.has(work.plan.model)
             self._measure(work.plan.model, chunk_advance(work.plan, work.chunk), elapsed)
         return Separated(
             job_id=work.job_id,
@@ -155,18 +156,16 @@ class Separator:
         engine is not disturbed: until it is idle, what is new is offered as it looks.
         """
         described: frozenset[Found] = frozenset()
+        shown: frozenset[Found] = frozenset()
         while True:
             try:
                 seen = await asyncio.to_thread(look)
-                if seen.keys() != described:
-                    known = {offer.name: offer for offer in self._offers}
-                    self._offers = tuple(
-                        known.get(found.name, offer) if found in described else offer
-                        for found, offer in seen.items()
-                    )
-                    if self._engines.idle:
-                        await self.describe()
-                        described = frozenset(seen)
+                if seen.keys() != shown:
+                    self._offers = _merged(self._offers, seen, shown, described)
+                    shown = frozenset(seen)
+                if shown != described and self._engines.idle:
+                    await self.describe()
+                    described = shown
             except (StembusError, OSError) as exc:
                 self._log(f"the models can't be described: {exc}")
             await pause()
@@ -175,6 +174,24 @@ class Separator:
         speed = seconds / max(elapsed, 1e-6)
         before = self._speeds.pop(model, speed)
         self._speeds[model] = before + _NEWEST * (speed - before)
+
+
+def _merged(
+    offers: tuple[ModelOffer, ...],
+    seen: Mapping[Found, ModelOffer],
+    shown: frozenset[Found],
+    described: frozenset[Found],
+) -> tuple[ModelOffer, ...]:
+    """What is offered of the models that are ``seen``: as it was where their files are the same.
+
+    What an engine was shown and did not describe it could not read.
+    """
+    known = {offer.name: offer for offer in offers}
+    return tuple(
+        known.get(found.name, offer) if found in shown else offer
+        for found, offer in seen.items()
+        if found.name in known or found not in described
+    )
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -22,24 +21,16 @@ DIGITS: Final = 32
 def digest_of(sources: Sequence[str], members: Sequence[Member]) -> str:
     """The digest of a model that was not rewritten: of classes, geometry, shares and weights.
 
-    Tensors are hashed side by side, each by itself: a model's are hundreds of megabytes.
+    Results are kept under it: if it were made otherwise, all there is would be another model's.
     """
-    whole = hashlib.sha256(repr((tuple(sources), SAMPLE_RATE)).encode())
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for member in members:
-            kind = type(member.module)
-            version = getattr(member.module, "version", 0)
-            head = (kind.__module__, kind.__qualname__, version, member.shares, member.segment)
-            whole.update(repr(head).encode())
-            state = sorted(member.module.state_dict().items())
-            for (name, tensor), found in zip(
-                state, pool.map(_hash, (tensor for _, tensor in state)), strict=True
-            ):
-                whole.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-                whole.update(found)
-    return whole.hexdigest()[:DIGITS]
-
-
-def _hash(tensor: torch.Tensor) -> bytes:
-    native = tensor.detach().cpu().contiguous().reshape(-1)
-    return hashlib.sha256(native.view(torch.uint8).numpy().data).digest()
+    digest = hashlib.sha256(repr((tuple(sources), SAMPLE_RATE)).encode())
+    for member in members:
+        kind = type(member.module)
+        version = getattr(member.module, "version", 0)
+        head = (kind.__module__, kind.__qualname__, version, member.shares, member.segment)
+        digest.update(repr(head).encode())
+        for name, tensor in sorted(member.module.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            native = tensor.detach().cpu().contiguous().reshape(-1)
+            digest.update(native.view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:DIGITS]

@@ -11,6 +11,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from math import log10
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -198,7 +199,7 @@ class StemWriter:
             gain=gain,
             precision=plan.precision,
             loudness=loudness.integrated(),
-            remarks=(*width.remarks(plan.model), *_of_vocals(plan.model, loudness, stems)),
+            remarks=(*width.remarks(plan.model), *_of_vocals(plan.model, loudness, stems, gain)),
         )
 
     def _stored(self, name: str, request: EncodeStems, progress: _Progress) -> list[int]:
@@ -278,10 +279,14 @@ class StemWriter:
         return signals
 
 
-def _of_vocals(model: str, song: Loudness, stems: Mapping[str, _Signal]) -> tuple[Remark, ...]:
+def _of_vocals(
+    model: str, song: Loudness, stems: Mapping[str, _Signal], gain: float
+) -> tuple[Remark, ...]:
+    """``gain`` is what the stems were turned down by; the song was not."""
     if (vocals := stems.get(VOCALS)) is None:
         return ()
-    return faint(model, song.integrated(), vocals.loudness.integrated())
+    heard = vocals.loudness.integrated()
+    return faint(model, song.integrated(), None if heard is None else heard - 20 * log10(gain))
 
 
 def main() -> None:

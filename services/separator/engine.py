@@ -219,8 +219,6 @@ class Engine:
         # Raises where it was called off: then not all windows have come.
         report(Progressed(activity=Activity.SEPARATING, fraction=1.0))
         self._blobs.put(request.key, pack_span(header, windows.sums()), lasting=False)
-        if report.called_off.is_set():  # it may have been swept already
-            self._blobs.delete(request.key)
         # Where it was computed at the end, at least.
         return ChunkStored(seconds=seconds, device=str(ticket.device))
 

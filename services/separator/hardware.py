@@ -18,8 +18,9 @@ QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 #: What the kernel calls an NVIDIA GPU, and a GPU of any maker that computes.
 _NVIDIA: Final = re.compile(r"nvidia\d+")
 _RENDERS: Final = re.compile(r"renderD\d+")
-#: The GPUs of Windows, in its Linux: it does not say how many.
+#: The GPUs of Windows, in its Linux: it does not say how many, nor whose; NVIDIA's come with CUDA.
 _WINDOWS: Final = "dxg"
+WINDOWS_CUDA: Final = Path("/usr/lib/wsl/lib/libcuda.so.1")
 #: The driver of AMD's GPUs for computing.
 _AMD: Final = "kfd"
 
@@ -37,6 +38,7 @@ def this_machine(
     quota: Path = QUOTA,
     build: str | None = None,
     system: tuple[str, str] | None = None,
+    windows_cuda: Path = WINDOWS_CUDA,
 ) -> Machine:
     """Cores that this process may use, and GPUs that it may see.
 
@@ -47,6 +49,7 @@ def this_machine(
         devices,
         version("torch") if build is None else build,
         (platform.system(), platform.machine()) if system is None else system,
+        windows_cuda,
     )
     if (visible := environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         # CUDA reads as far as the first that names none.
@@ -55,7 +58,7 @@ def this_machine(
     return Machine(cores=_cores(quota), gpus=gpus)
 
 
-def _gpus(devices: Path, build: str, system: tuple[str, str]) -> int:
+def _gpus(devices: Path, build: str, system: tuple[str, str], windows_cuda: Path) -> int:
     """GPUs that this torch can use."""
     if "+cpu" in build:
         return 0
@@ -65,7 +68,8 @@ def _gpus(devices: Path, build: str, system: tuple[str, str]) -> int:
     if "+rocm" in build:
         cards = devices / "dri"
         return sum(map(_renders, cards.iterdir())) if _AMD in names and cards.is_dir() else 0
-    return sum(1 for name in names if _NVIDIA.fullmatch(name)) or int(_WINDOWS in names)
+    found = sum(1 for name in names if _NVIDIA.fullmatch(name))
+    return found or int(_WINDOWS in names and windows_cuda.exists())
 
 
 def _renders(device: Path) -> bool:

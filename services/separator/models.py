@@ -1,4 +1,4 @@
-"""Loading models: the one file that knows demucs's loaders, and what a digest is made of."""
+"""Loading models: the one file that knows demucs's loaders."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ import demucs.hf
 import demucs.pretrained
 import demucs.repo
 import torch
+from demucs.demucs import Demucs
+from demucs.hdemucs import HDemucs
+from demucs.htdemucs import HTDemucs
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -41,6 +44,10 @@ if TYPE_CHECKING:
     Report = Callable[[Progressed], None]
 
 
+#: What the published weights are of; a file of weights may name no other class.
+NETWORKS: Final = frozenset(
+    f"{kind.__module__}.{kind.__qualname__}" for kind in (Demucs, HDemucs, HTDemucs)
+)
 #: How often who waits for another that loads the same model says that it lives.
 TELL_SECONDS: Final = 5.0
 #: Seconds of a window of a network that takes any: the default of demucs's own.
@@ -98,10 +105,10 @@ class ModelShelf:
         self._weights = weights
         self._device = device
         self._budget = budget
-        self._loaded: OrderedDict[Found, LoadedModel] = OrderedDict()
         self._sources: dict[Found, tuple[str, ...]] = {}
         self._digests: dict[Found, str] = {}
-        #: Guards all of the above, and is never held while a file is read.
+        self._loaded: OrderedDict[Found, LoadedModel] = OrderedDict()
+        #: Guards what is loaded, and is never held while a file is read.
         self._lock = threading.RLock()
         #: Who loads a model of this name; others that want it wait.
         self._loading: dict[str, threading.Lock] = {}
@@ -172,14 +179,13 @@ class ModelShelf:
 
     def sources_of(self, found: Found) -> tuple[str, ...]:
         """A model's sources, without loading its weights."""
-        with self._lock:
-            known = self._catalogue.known_sources(found) or self._sources.get(found)
-            if known is None:
-                with _translated(found.name):
-                    known = self._read_sources(found.name)
-                _check_names(found.name, known)
-                self._sources[found] = known
-            return known
+        known = self._catalogue.known_sources(found) or self._sources.get(found)
+        if known is None:
+            with _translated(found.name):
+                known = self._read_sources(found.name)
+            _check_names(found.name, known)
+            self._sources[found] = known
+        return known
 
     def _load(self, found: Found) -> nn.Module:
         """The module, by demucs's own loaders."""
@@ -241,7 +247,7 @@ def _check_class(file: Path) -> None:
     """A file of weights names the class that is called with what else it says: one of demucs's."""
     with safe_open(file, framework="pt") as opened:
         named = str((opened.metadata() or {}).get("klass", ""))
-    if not named.startswith("demucs."):
+    if named not in NETWORKS:
         raise TypeError(f"its class is {named[:40]!r}, none of demucs's")
 
 

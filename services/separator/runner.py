@@ -209,6 +209,8 @@ class Runner:
         ]
         inputs = np.stack([run.given for _, run in chosen])
         with _at_work({ticket for ticket, _ in chosen}):
+            if not all(ticket.waiting for ticket, _ in chosen):
+                return  # one was left meanwhile, and whoever left it does not wait for this
             outputs = self._computed(member, inputs, kind, head.device)
         if outputs is None:
             self._no_room(head, member, size, len(inputs))
@@ -225,9 +227,18 @@ class Runner:
         """(windows, all sources, channels, frames); None if there was no room."""
         try:
             with arithmetic(kind.precision, device):
-                given = torch.from_numpy(inputs).to(device)
-                made: Samples = member.module(given).float().cpu().numpy()
-            return self._exact_where_needed(made, member, inputs, kind, device)
+                output = member.module(torch.from_numpy(inputs).to(device)).float()
+                # On the device: it has what is to be looked through.
+                bad: NDArray[np.bool_] = ~output.isfinite().flatten(1).all(1).cpu().numpy()
+                made: Samples = output.cpu().numpy()
+            if kind.precision is Precision.EXACT or not bad.any():
+                return made
+            # Half the bits may not hold what a loud song comes to: then it takes all of them.
+            exact = kind._replace(precision=Precision.EXACT)
+            again = self._computed(member, inputs[bad], exact, device)
+            if again is not None:
+                made[bad] = again
+                return made
         except RuntimeError as exc:
             if not out_of_memory(exc):
                 raise
@@ -236,22 +247,6 @@ class Runner:
         # Not in the handler: there the traceback still holds what has to be let go of.
         free_cache()
         return None
-
-    def _exact_where_needed(
-        self, made: Samples, member: Member, inputs: Samples, kind: Kind, device: torch.device
-    ) -> Samples | None:
-        """Half the bits may not hold what a loud song comes to: then it takes all of them."""
-        if kind.precision is Precision.EXACT:
-            return made
-        bad = ~np.isfinite(made).all(axis=(1, 2, 3))
-        if not bad.any():
-            return made
-        exact = kind._replace(precision=Precision.EXACT)
-        again = self._computed(member, inputs[bad], exact, device)
-        if again is None:
-            return None
-        made[bad] = again
-        return made
 
     def _no_room(self, ticket: Ticket, member: Member, size: BatchSize, windows: int) -> None:
         if windows > 1:

@@ -29,14 +29,15 @@ from shared.contracts.work import (
     SweepWork,
 )
 from shared.crew import hire
+from shared.errors import StembusError
 from shared.scratch import ScratchSweeper
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AsyncExitStack
 
     from services.separator.config import SeparatorConfig
-    from shared.contracts.live import Beat
+    from shared.contracts.live import Beat, ModelOffer
     from shared.service import Part, Resources
 
 
@@ -52,6 +53,15 @@ class ModelWatch:
         """See ``Part``."""
         pause = partial(asyncio.sleep, self._seconds)
         await unless_stopped(stopping, self._separator.watch_models(self._catalogue.offers, pause))
+
+
+def offers_of(catalogue: Catalogue, log: Callable[[str], None]) -> tuple[ModelOffer, ...]:
+    """What can be offered before an engine has looked; nothing where a folder can't be read."""
+    try:
+        return tuple(catalogue.offers().values())
+    except (StembusError, OSError) as exc:
+        log(f"the models can't be looked up: {exc}")
+        return ()
 
 
 async def assemble(
@@ -80,6 +90,7 @@ async def assemble(
         silence=config.engine_silence_seconds,
         clock=monotonic,
         log=on_line,
+        offers=offers_of(catalogue, on_line),
     )
     finalizer = Finalizer(
         start=encode_starter(config, os.environ, on_line),

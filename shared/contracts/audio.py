@@ -39,6 +39,11 @@ class AudioFormat(StrEnum):
         """Whether its files can bear the song's picture."""
         return self.extension != "wav"
 
+    @property
+    def sized(self) -> bool:
+        """Whether the length of a file follows from that of the song, whatever it sounds like."""
+        return self.extension == "wav"
+
 
 class Precision(StrEnum):
     """How exactly a model is computed."""
@@ -186,7 +191,7 @@ class Remark(StrEnum):
     DSP_MONO = "dsp.mono"
     #: ``dsp`` can't tell a voice in the middle from a band in the middle.
     DSP_NARROW = "dsp.narrow"
-    #: It found hardly anything in the middle: who sings there is nobody, or stands elsewhere.
+    #: ``dsp`` found hardly anything in the middle: nobody sings, or somebody who stands elsewhere.
     DSP_FAINT = "dsp.faint"
 
 

@@ -120,7 +120,7 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     units: dict[str, Unit] = field(default_factory=dict)
     #: Attempts up to this one have been swept away: new ones count on from here.
     attempt_floor: int = 0
-    #: How often stored files were lost and made anew.
+    #: How often stored files were lost and made anew, or the job was planned anew.
     restarts: int = 0
     #: Hash of the submission, to tell a repeated one from another with the same id.
     request: str = ""

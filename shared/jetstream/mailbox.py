@@ -86,6 +86,8 @@ class JetStreamMailbox:
         #: Held by a fetch.
         self._fetching = asyncio.Lock()
         self._closed = False
+        #: Whether closing it came to its end.
+        self._left = False
 
     @classmethod
     async def bind(cls, js: JetStreamContext, stream: str, durable: str) -> Self:
@@ -113,7 +115,7 @@ class JetStreamMailbox:
 
     async def close(self) -> None:
         """See ``Mailbox``."""
-        if self._closed:
+        if self._left:
             return
         self._closed = True
         # nats-py can neither end a fetch nor leave with what has come: what follows is its
@@ -131,9 +133,11 @@ class JetStreamMailbox:
         for status in _ENDS:
             arrived.put_nowait(Msg(broker, headers={"Status": status}))
         async with self._fetching:
-            with suppress(ConnectionError, nats.errors.Error):
+            with suppress(nats.errors.Error):
                 await subscription.unsubscribe()
+            with suppress(ConnectionError, nats.errors.Error):
                 while not arrived.empty():
                     message = arrived.get_nowait()
                     if message.reply:  # a status has none
                         await JetStreamDelivery(message).nak()
+        self._left = True

@@ -160,22 +160,24 @@ async def test_a_song_without_a_picture_says_so(api: Api, songs: Songs) -> None:
     assert (missing["status"], missing["code"]) == (404, "cover.not_found")
 
 
-@pytest.mark.parametrize("name", ["stems.zip", "stems/instrumental.wav"])
+@pytest.mark.parametrize("name", ["stems.zip", "stems/instrumental"])
+@pytest.mark.parametrize(("kind", "left"), [("wav", b"cut off"), ("wav", b""), ("flac", b"")])
 async def test_a_stem_that_is_not_whole_is_not_delivered(
-    name: str, api: Api, songs: Songs, stack: RunningStack
+    kind: str, left: bytes, name: str, api: Api, songs: Songs, stack: RunningStack
 ) -> None:
-    job = await api.finished(songs.path("song.mp3"), format="wav")
-    stem = stack.data / "blobs" / "results" / job["result"] / "instrumental.wav"
+    job = await api.finished(songs.path("song.mp3"), format=kind)
+    name = name if name.endswith("zip") else f"{name}.{kind}"
+    stem = stack.data / "blobs" / "results" / job["result"] / f"instrumental.{kind}"
     path = f"/v1/jobs/{job['id']}/{name}"
-    stem.write_bytes(b"cut off")
+    stem.write_bytes(left)
     assert (await api.problem("GET", path))["code"] == "blob.corrupt"
     stem.unlink()
     assert (await api.problem("GET", path))["code"] == "blob.missing"
     assert (await api.ask("HEAD", path)).status == (await api.ask("GET", path)).status
-    vocals = await api.ask("GET", f"/v1/jobs/{job['id']}/stems/vocals.wav")
+    vocals = await api.ask("GET", f"/v1/jobs/{job['id']}/stems/vocals.{kind}")
     assert vocals.status == 200
     # A completed job can't be retried: its song is made again.
-    again = await api.finished(songs.path("song.mp3"), format="wav")
+    again = await api.finished(songs.path("song.mp3"), format=kind)
     assert (await api.ask("GET", f"/v1/jobs/{again['id']}/{name}")).status == 200
 
 

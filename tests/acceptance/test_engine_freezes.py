@@ -127,8 +127,8 @@ async def test_what_stands_still_for_40_s_is_done_by_another_and_counts_once(
     assert fact.worker == await slow.worker()
 
 
-#: Seconds after which an engine that says nothing is given up here.
-SILENCE = 6
+#: Seconds after which an engine that says nothing is given up here; its start is no silence.
+SILENCE = 15
 
 
 async def test_a_chunk_whose_engine_hangs_for_good_is_done_by_the_next_one(

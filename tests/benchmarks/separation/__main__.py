@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="of what does not take long")
     parser.add_argument("--only", default="", help="cases with these words in their name")
     parser.add_argument("--full", action="store_true", help="also what says nothing new")
+    parser.add_argument("--device", default="cpu", help="as torch names it")
     parser.add_argument("--tiny", action="store_true", help="a network that takes no time")
     parser.add_argument("--profile", action="store_true", help="where a window's time goes")
     parser.add_argument("--bounds", default="", help="memory for tracks of so many seconds")
@@ -75,7 +76,7 @@ async def _measured(arguments: argparse.Namespace, console: Console) -> report.P
     ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        machine, peak = this_machine(folder), matmul_peak()
+        machine, peak = this_machine(folder), matmul_peak(arguments.device)
         build = tiny_htdemucs if arguments.tiny else full_htdemucs
         (folder / "models").mkdir()
         models = model_folder(folder / "models", build)
@@ -90,9 +91,16 @@ async def _measured(arguments: argparse.Namespace, console: Console) -> report.P
                 ]
                 with tempfile.TemporaryDirectory(dir=folder) as runs:
                     rivals_at = arguments.rivals.resolve()
-                    course = Course(folder=Path(runs), models=models, rivals=rivals_at)
+                    course = Course(
+                        folder=Path(runs),
+                        models=models,
+                        rivals=rivals_at,
+                        device=arguments.device,
+                    )
                     await _turn(course, due, ledger, console)
-    return report.page_of(machine, peak, ledger.outcomes, ledger.differences, missing)
+    return report.page_of(
+        machine, arguments.device, peak, ledger.outcomes, ledger.differences, missing
+    )
 
 
 async def _turn(course: Course, due: list[Case], ledger: Ledger, console: Console) -> None:

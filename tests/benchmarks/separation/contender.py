@@ -27,6 +27,8 @@ class Setting(NamedTuple):
     #: Cores of the machine; shared out among the workers.
     cores: int
     precision: Precision
+    #: As torch names it.
+    device: str = "cpu"
 
     @property
     def threads(self) -> int:

@@ -43,7 +43,8 @@ class Measured(NamedTuple):
 class Course:
     """The songs, the model, and who can be asked."""
 
-    def __init__(self, *, folder: Path, models: Path, rivals: Path) -> None:
+    def __init__(self, *, folder: Path, models: Path, rivals: Path, device: str) -> None:
+        self._device = device
         self._folder = folder
         self._models = models
         self._contenders: dict[tuple[Who, Start], Contender] = {
@@ -65,6 +66,7 @@ class Course:
             workers=case.workers,
             cores=len(os.sched_getaffinity(0)),
             precision=case.precision,
+            device=self._device,
         )
         songs = [self.song(case.seconds, number) for number in range(case.workers)]
         warming = [self.song(_WARMING_SECONDS, number) for number in range(case.workers)]

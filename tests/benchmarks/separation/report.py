@@ -48,6 +48,8 @@ class Page(Struct, frozen=True, kw_only=True):
 
     measured_at: datetime
     machine: Machine
+    #: What was computed on, as torch names it.
+    device: str
     matmul_gflops: float
     results: tuple[Result, ...]
     #: Largest difference between Stembus' and demucs's samples, by the length of the song.
@@ -79,6 +81,7 @@ def results_of(outcomes: Sequence[Outcome], peak: float) -> Iterator[Result]:
 
 def page_of(
     machine: Machine,
+    device: str,
     peak: float,
     outcomes: Sequence[Outcome],
     differences: dict[int, float],
@@ -88,6 +91,7 @@ def page_of(
     return Page(
         measured_at=datetime.now(UTC),
         machine=machine,
+        device=device,
         matmul_gflops=round(peak / 1e9, 1),
         results=tuple(results_of(outcomes, peak)),
         differences=differences,
@@ -129,7 +133,10 @@ def markdown(page: Page) -> str:
             ),
             "",
             f"> {page.machine}",
-            f"> Its float32 matrix products reach {page.matmul_gflops:.0f} GFLOP/s on all cores.",
+            (
+                f"> Computed on {page.device}, whose float32 matrix products reach"
+                f" {page.matmul_gflops:.0f} GFLOP/s."
+            ),
             *(["", "**The machine was busy: times are too long.**"] if page.machine.busy else []),
             "",
             (

@@ -39,8 +39,8 @@ class _DemucsCommands:
         async with asyncio.TaskGroup() as group:
             for number, song in enumerate(songs):
                 words = (
-                    command, "-n", setting.model, "--repo", str(setting.models), "-d", "cpu",
-                    "--shifts", "0", "--float32", "--clip-mode", "none",
+                    command, "-n", setting.model, "--repo", str(setting.models),
+                    "-d", setting.device, "--shifts", "0", "--float32", "--clip-mode", "none",
                     "-o", str(setting.folder), str(song),
                 )  # fmt: skip
                 log = setting.folder / f"demucs-{number}.log"
@@ -56,7 +56,7 @@ class DemucsApi:
     async def running(self, setting: Setting) -> AsyncIterator[Running]:
         """See ``Contender``."""
         script = str(_KEPT / "demucs_api.py")
-        words = (sys.executable, script, str(setting.models), setting.model)
+        words = (sys.executable, script, str(setting.models), setting.model, setting.device)
         async with _workers(words, setting, environment(setting.threads)) as programs:
             yield _DemucsApis(programs, setting)
 

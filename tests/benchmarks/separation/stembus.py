@@ -103,5 +103,5 @@ def _settings(setting: Setting) -> dict[str, str]:
     return {
         "STEMBUS_TORCH_THREADS": str(setting.threads),
         "STEMBUS_MODELS_DIR": str(setting.models),
-        "STEMBUS_DEVICE": "cpu",
+        "STEMBUS_DEVICE": setting.device,
     }

@@ -325,25 +325,6 @@ def test_of_a_chunk_that_nobody_wants_nothing_more_is_computed_and_nothing_store
         blobs.size(order.key)
 
 
-def test_a_chunk_that_is_called_off_while_it_is_stored_is_not_left_behind(
-    catalogue: Catalogue, blobs: BlockingBlobs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its job may have been swept before."""
-    model, _ = crowded(cheap_model(), lambda _: True)
-    order, said = separate_order(blobs, noise(500), model), Said()
-    put = blobs.put
-
-    def called_off(key: str, data: bytes, *, lasting: bool = True) -> None:
-        put(key, data, lasting=lasting)
-        assert blobs.size(key)
-        said.called_off.set()
-
-    monkeypatch.setattr(blobs, "put", called_off)
-    engine_with(model, catalogue, blobs).handle(order, said)
-    with pytest.raises(TerminalError):
-        blobs.size(order.key)
-
-
 @pytest.mark.parametrize(("device", "expected"), [("cpu", True), ("meta", False)])
 def test_a_device_works_if_it_adds_up(device: str, *, expected: bool) -> None:
     assert works(torch.device(device)) is expected

@@ -353,6 +353,20 @@ def test_a_result_says_what_its_model_can_t_do(
     assert got.result.remarks == expected
 
 
+@pytest.mark.parametrize(("below", "expected"), [(18.0, ()), (23.0, (Remark.DSP_FAINT,))])
+@pytest.mark.parametrize("level", [0.3, 2.0])
+def test_how_faint_vocals_are_is_told_before_anything_is_turned_down(
+    below: float, expected: tuple[Remark, ...], level: float, blobs: BlockingBlobs, tmp_path: Path
+) -> None:
+    mix = tone(100_000, 440.0, level=level, pan=0.2)
+    vocals = mix * np.float32(10 ** (-below / 20))
+    request = order(blobs, mix, vocals)
+    plan = msgspec.structs.replace(request.plan, model="dsp")
+    got = encoded(msgspec.structs.replace(request, plan=plan), blobs, tmp_path / "scratch")
+    assert (got.result.gain < 1.0) is (level > 1.0)
+    assert got.result.remarks == expected
+
+
 def test_silence_is_encoded_as_silence(blobs: BlockingBlobs, tmp_path: Path) -> None:
     nothing = silence(50_000)
     got = encoded(order(blobs, nothing, nothing), blobs, tmp_path / "scratch")

@@ -17,7 +17,7 @@ LINUX: Final = ("Linux", "x86_64")
 MAC: Final = ("Darwin", "arm64")
 NVIDIA: Final = ("nvidia0", "nvidia1", "nvidiactl", "dri/renderD128")
 AMD: Final = ("kfd", "dri/card0", "dri/renderD128", "dri/renderD129")
-WINDOWS: Final = ("dxg",)
+WINDOWS: Final = ("dxg", "libcuda.so.1")
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,7 @@ WINDOWS: Final = ("dxg",)
         (("dri/renderD128",), ROCM, LINUX, 0),
         (WINDOWS, CUDA, LINUX, 1),
         (WINDOWS, NONE, LINUX, 0),
+        (("dxg",), CUDA, LINUX, 0),  # another maker's
         ((), CUDA, LINUX, 0),
         ((), BARE, MAC, 1),
         ((), BARE, ("Darwin", "x86_64"), 0),
@@ -47,7 +48,9 @@ def test_gpus_are_those_that_this_torch_can_use(
         device = tmp_path / name
         device.parent.mkdir(exist_ok=True)
         device.touch()
-    assert this_machine({}, tmp_path, build=build, system=system).gpus == gpus
+    driver = tmp_path / "libcuda.so.1"
+    found = this_machine({}, tmp_path, build=build, system=system, windows_cuda=driver)
+    assert found.gpus == gpus
 
 
 @pytest.mark.parametrize(

@@ -430,6 +430,9 @@ async def test_what_must_be_whole_is_looked_at(store: BlobStore) -> None:
         await store.whole(key)
     await store.put(key, b"1234")
     assert (await store.whole(key)).size == (await store.whole(key, 4)).size == 4
+    await store.put(peaks_key("r1"), b"")
+    with pytest.raises(TerminalError):
+        await store.whole(peaks_key("r1"))
     with pytest.raises(TerminalError) as cut:
         await store.whole(key, 5)
     assert (missing.value.code, cut.value.code) == (Code.BLOB_MISSING, Code.BLOB_CORRUPT)

@@ -1,4 +1,4 @@
-"""``demucs.api.Separator``, loaded once.  Run as ``demucs_api.py <models> <model>``."""
+"""``demucs.api.Separator``, loaded once.  Run as ``demucs_api.py <models> <model> <device>``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from demucs.api import Separator, save_audio
 
 
-def serve(models: str, model: str) -> None:
+def serve(models: str, model: str, device: str) -> None:
     """Separate each song that is named, into the folder that is named with it."""
-    separator = Separator(model=model, repo=Path(models), device="cpu", shifts=0)
+    separator = Separator(model=model, repo=Path(models), device=device, shifts=0)
     _say_ready()
     for line in sys.stdin:
         words = json.loads(line)
