@@ -214,8 +214,7 @@ class BlobStore:
         info = await self.info(key)
         if info is None:
             raise TerminalError(Code.BLOB_MISSING, key)
-        wrong = info.size == 0 if size is None else info.size != size
-        if wrong:
+        if info.size == 0 or size not in {None, info.size}:
             raise TerminalError(Code.BLOB_CORRUPT, f"{key}: {info.size} bytes")
         return info
 
@@ -274,11 +273,6 @@ class BlockingBlobs:
             obstore.put(self._store, key, data, max_concurrency=PARTS_AT_ONCE)
             if lasting:
                 _settle(self._store, key)
-
-    def delete(self, key: str) -> None:
-        """Remove a blob; if it is gone already that is no error."""
-        with _translated(key), suppress(*MISSING):
-            obstore.delete(self._store, key)
 
     def get_range(self, key: str, start: int, end: int) -> bytes:
         """Bytes ``start`` up to ``end``."""

@@ -9,7 +9,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 from aiohttp import web
 from msgspec import Struct
 
-from services.gateway.stems import disposition, song_name
+from services.gateway.stems import disposition, size_of, song_name
 from services.gateway.writing import write
 from shared.blobs import stem_key, track_cover_key
 from shared.contracts.audio import Metadata, Precision, Remark, StemFile
@@ -92,12 +92,12 @@ class Bundles:
 
     async def _files(self, job: Snapshot) -> AsyncIterator[_File]:
         """The stems, all of which must be there, and the picture, if it is."""
-        extension, sized = job.options.format.extension, job.options.format.sized
+        extension = job.options.format.extension
         for stem in job.stems:
             key = stem_key(job.result or "", stem.name, extension)
             yield _File(
                 f"{stem.name}.{extension}",
-                await self._blobs.whole(key, stem.bytes if sized else None),
+                await self._blobs.whole(key, size_of(job, stem)),
             )
         cover = job.metadata.cover if job.metadata else None
         if cover is not None and (info := await self._blobs.info(track_cover_key(cover))):

@@ -18,6 +18,7 @@ from shared.errors import Code, TerminalError
 if TYPE_CHECKING:
     from services.gateway.jobs import Jobs
     from shared.blobs import BlobInfo, BlobStore
+    from shared.contracts.audio import StemFile
     from shared.contracts.snapshot import Snapshot
 
 #: By the file's extension.
@@ -54,7 +55,7 @@ class Stems:
         """``GET /v1/jobs/{id}/stems/{stem}.{ext}``; ``?download=1`` names the file to save."""
         job = self._jobs.snapshot(request.match_info["job_id"])
         name, extension = request.match_info["stem"], request.match_info["extension"]
-        made = {stem.name: stem.bytes for stem in job.stems}
+        made = {stem.name: stem for stem in job.stems}
         if job.result is None or name not in made or extension != job.options.format.extension:
             raise TerminalError(Code.STEM_NOT_FOUND, f"{name}.{extension}"[:100])
         headers = {"Content-Type": _TYPES[extension]}
@@ -62,8 +63,7 @@ class Stems:
             file = f"{song_name(job)} ({name}).{extension}"
             headers["Content-Disposition"] = disposition(file)
         key = stem_key(job.result, name, extension)
-        size = made[name] if job.options.format.sized else None
-        return await self._send(request, key, headers, size=size)
+        return await self._send(request, key, headers, size=size_of(job, made[name]))
 
     async def peaks(self, request: web.Request) -> web.StreamResponse:
         """``GET /v1/jobs/{id}/peaks.json``: the stems' waveforms."""
@@ -122,6 +122,14 @@ def _asked_range(request: web.Request, info: BlobInfo, tag: str) -> tuple[int, i
 
 def _tags(header: str) -> set[str]:
     return {tag.strip().removeprefix("W/") for tag in header.split(",")}
+
+
+def size_of(job: Snapshot, stem: StemFile) -> int | None:
+    """The bytes that a stem's file must have, where they follow from the song's length.
+
+    Of others an equal job may have written one anew that is a little longer.
+    """
+    return stem.bytes if job.options.format.sized else None
 
 
 def song_name(job: Snapshot) -> str:

@@ -36,9 +36,10 @@ from services.separator.messages import (
 from services.separator.models import LoadedModel, ModelShelf
 from services.separator.precision import resolve
 from services.separator.runner import Runner, Ticket
+from services.separator.tracks import whole_track
 from services.separator.weights import Weights
 from services.separator.windows import ChunkWindows
-from shared.blobs import BlockingBlobs, open_store, track_audio_key
+from shared.blobs import BlockingBlobs, open_store
 from shared.child_main import serve
 from shared.contracts.audio import FRAME_BYTES, Plan, Precision
 from shared.contracts.live import Activity, ModelOffer
@@ -182,9 +183,7 @@ class Engine:
             return ChunkStored(seconds=seconds, device=str(self._device), found=True)
         model = self._shelf.get(plan.model, report)
         _same_model(model, plan)
-        key = track_audio_key(request.track.id)
-        if self._blobs.size(key) != request.track.frames * FRAME_BYTES:
-            raise TerminalError(Code.BLOB_CORRUPT, f"{key}: it has the wrong length")
+        key = whole_track(self._blobs, request.track)
         report(Progressed(activity=Activity.SEPARATING, fraction=0.0))
         windows = ChunkWindows(
             model=model,

@@ -119,8 +119,8 @@ class Finalizer:
         track_lost = isinstance(encoded, TrackLost)
         if track_lost:
             # Whoever fetches it anew would find it whole; the record says so, and goes first.
-            await self._blobs.delete([track_record_key(work.track.id)])
-            await self._blobs.delete([track_audio_key(work.track.id)])
+            name = work.track.id
+            await self._blobs.delete([track_record_key(name), track_audio_key(name)])
         return Failed(
             job_id=work.job_id,
             stage=Stage.FINALIZE,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from services.separator.chunks import StoredChunk
-from shared.blobs import BlockingBlobs, track_audio_key
+from services.separator.tracks import whole_track
 from shared.contracts.audio import CHANNELS, FRAME_BYTES, Plan, Track
 from shared.errors import Code, TerminalError
 from shared.separation.identity import track_hash
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from shared.blobs import BlockingBlobs
 
 
 class ChunkLostError(Exception):
@@ -61,19 +63,19 @@ class Gathering:
         at the end if its bytes are others than those that it is named after.
         """
         plan = self._plan
-        self._check_length()
+        with _losing_track():
+            key = whole_track(self._blobs, self._track)
         heard = track_hash()
         for block in range(-(-plan.frames // BLOCK_FRAMES)):
             span = Span(block * BLOCK_FRAMES, min((block + 1) * BLOCK_FRAMES, plan.frames))
-            data = self._read(span)
+            with _losing_track():
+                data = self._blobs.get_range(key, span.start * FRAME_BYTES, span.end * FRAME_BYTES)
             heard.update(data)
             mix = np.frombuffer(data, dtype="<f4").reshape(-1, CHANNELS)
             sums = self._sums(block, span)
             yield Block(span.start, mix, stems_of(plan, self._track, mix, sums, plan.stems))
         if heard.hexdigest() != self._track.id:
-            with _losing_track():
-                key = track_audio_key(self._track.id)
-                raise TerminalError(Code.BLOB_CORRUPT, f"{key}: it was changed")
+            raise TrackLostError(TerminalError(Code.BLOB_CORRUPT, f"{key}: it was changed"))
 
     def lost(self, chunk: int) -> ChunkLostError | None:
         """What is wrong with a chunk, all of which is read."""
@@ -110,18 +112,6 @@ class Gathering:
 
     def _open(self, chunk: int) -> StoredChunk:
         return StoredChunk(self._blobs, self._chunk_keys[chunk], header_of(self._plan, chunk))
-
-    def _check_length(self) -> None:
-        with _losing_track():
-            key = track_audio_key(self._track.id)
-            if self._blobs.size(key) != self._track.frames * FRAME_BYTES:
-                raise TerminalError(Code.BLOB_CORRUPT, f"{key}: it has the wrong length")
-
-    def _read(self, span: Span) -> bytes:
-        """The track's frames, interleaved."""
-        key = track_audio_key(self._track.id)
-        with _losing_track():
-            return self._blobs.get_range(key, span.start * FRAME_BYTES, span.end * FRAME_BYTES)
 
 
 @contextmanager

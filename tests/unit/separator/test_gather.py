@@ -25,6 +25,7 @@ from tests.support.audio import Audio, noise, stored_track
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 SEGMENT = 30_000
 STRIDE = stride_frames(SEGMENT)
@@ -145,13 +146,13 @@ def test_a_chunk_that_can_t_be_used_is_named(blobs: BlockingBlobs) -> None:
     ],
 )
 def test_a_track_that_is_not_what_it_is_named_after_is_noticed(
-    damage: Callable[[bytes], bytes] | None, code: Code, blobs: BlockingBlobs
+    damage: Callable[[bytes], bytes] | None, code: Code, blobs: BlockingBlobs, tmp_path: Path
 ) -> None:
     plan = plan_of(2 * BLOCK_FRAMES + 5, 2, (0,))
     gathering = scattered(blobs, plan, np.stack((noise(plan.frames),) * 2))
     key = track_audio_key(gathering._track.id)
     if damage is None:
-        blobs.delete(key)
+        (tmp_path / "blobs" / key).unlink()
     else:
         blobs.put(key, damage(blobs.get_range(key, 0, blobs.size(key))))
     with pytest.raises(TrackLostError) as caught:
