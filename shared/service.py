@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from aiohttp import web
 
 from shared.actor.stopping import unless_stopped
-from shared.jetstream.connection import connect
+from shared.jetstream.connection import connect, flushed
 from shared.settings import ServiceConfig, SettingError, read_settings
 from shared.telemetry import Telemetry, json_log, tracer_provider
 
@@ -120,7 +120,7 @@ async def _close(nc: Client) -> None:
     with contextlib.suppress(Exception):
         async with asyncio.timeout(GOODBYE_SECONDS):
             if nc.is_connected:
-                await nc.flush(timeout=1)
+                await flushed(nc)
             await nc.close()
 
 

@@ -24,6 +24,8 @@ PUBLISH_SECONDS: Final = 5.0
 #: Pauses between attempts of something that needs the broker: the first and the longest.
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 2.0
+#: Seconds that the broker may take to answer a PING.
+FLUSH_SECONDS: Final = 10
 #: Bytes a client may hold back while the broker is away.
 PENDING_BYTES: Final = 8 << 20
 
@@ -74,6 +76,16 @@ async def connect(
         pending_size=PENDING_BYTES,
     )
     return nc
+
+
+async def flushed(nc: Client, seconds: int = FLUSH_SECONDS) -> None:
+    """Return when the broker has taken everything that was said over ``nc`` until now.
+
+    nats-py's ``flush`` sends its PING past what waits to be written (a SUB, an UNSUB, a message),
+    so that its PONG says nothing of that; it is written by then, and a second PING comes after it.
+    """
+    await nc.flush(seconds)
+    await nc.flush(seconds)
 
 
 @contextmanager

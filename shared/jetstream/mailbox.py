@@ -10,7 +10,7 @@ import nats.errors
 import nats.js.errors
 from nats.aio.msg import Msg
 
-from shared.jetstream.connection import broker_errors, heeding_cancellation
+from shared.jetstream.connection import broker_errors, flushed, heeding_cancellation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,9 +127,7 @@ class JetStreamMailbox:
                 # The pull lives on, but the broker knows what it could not deliver for want of
                 # somebody who listens, and hands it out again.
                 await broker._send_unsubscribe(subscription._id)  # noqa: SLF001
-                # Twice: one of its threads may still send what another has crossed out.
-                await broker.flush(timeout=FAREWELL_SECONDS)
-                await broker.flush(timeout=FAREWELL_SECONDS)
+                await flushed(broker, FAREWELL_SECONDS)
         for status in _ENDS:
             arrived.put_nowait(Msg(broker, headers={"Status": status}))
         async with self._fetching:

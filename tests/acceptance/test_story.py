@@ -8,6 +8,8 @@ import msgspec
 import nats
 import pytest
 
+from shared.jetstream.connection import flushed
+
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
@@ -59,9 +61,9 @@ async def test_the_bus_tells_a_job_as_a_story(api: Api, stack: RunningStack, son
     bus = await nats.connect(stack.nats_url)
     try:
         await bus.subscribe(">", cb=hear)
-        await bus.flush()
+        await flushed(bus)
         job = await api.finished(songs.url("song.mp3"))
-        await bus.flush()
+        await flushed(bus)
     finally:
         await bus.close()
     ours = [

@@ -13,6 +13,7 @@ import nats
 import nats.errors
 import nats.js.errors
 
+from shared.jetstream.connection import flushed
 from tests.chaos.history import Record, Seen
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Observer:
 
     async def flush(self) -> None:
         """Return when everything has been heard that was told until now."""
-        await self._nc.flush()
+        await flushed(self._nc)
 
     async def records(self) -> dict[str, Seen]:
         """Every job's newest record, as it lies in the bucket."""
@@ -109,7 +110,7 @@ async def observing(url: str) -> AsyncIterator[Observer]:
     observer = Observer(nc)
     try:
         await nc.subscribe("live.jobs.>", cb=observer.hear)
-        await nc.flush()
+        await flushed(nc)
         yield observer
     finally:
         await nc.close()

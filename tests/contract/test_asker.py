@@ -25,6 +25,7 @@ from shared.contracts.commands import (
 from shared.contracts.problem import Problem
 from shared.contracts.snapshot import snapshot
 from shared.errors import Code, RetryableError, TerminalError
+from shared.jetstream.connection import flushed
 from shared.jetstream.mailbox import JetStreamMailbox
 from shared.jetstream.topology import INBOX, SCHEDULER
 from tests.support.batches import submit_batch, submitted
@@ -120,7 +121,7 @@ async def test_an_answer_that_does_not_come_is_none_and_the_command_is_stored(
     assert command.job_id == JOB
     # One that comes after all disturbs nobody.
     await nc.publish(command.reply_to, encode(PENDING))
-    await nc.flush()
+    await flushed(nc)
     assert asker._waiting == {}
 
 

@@ -25,6 +25,7 @@ from shared.contracts.live import Activity, Beat, ModelOffer, Progress, Queue
 from shared.contracts.snapshot import snapshot
 from shared.contracts.subjects import ALL_RECORDS, subject_of
 from shared.contracts.work import Stage
+from shared.jetstream.connection import flushed
 from shared.jetstream.store import JobStore
 from shared.jetstream.topology import JOBS, JOBS_SUBJECT, provision
 from tests.support.batches import BATCH, called_off, submitted, submitting
@@ -248,7 +249,7 @@ async def test_what_is_no_record_is_logged_and_the_next_is_taken(
 async def test_what_the_broker_did_not_send_is_not_taken_for_a_record(house: House) -> None:
     await house.feed.start()
     await house.nc.publish("live.jobs.forged", encode(replace(pending(), id="forged")))
-    await house.nc.flush()
+    await flushed(house.nc)
     revision = await house.store.write(pending(), 0)
     await house.until(lambda: house.projection.revision == revision)
     assert house.projection.get("forged") is None
@@ -316,7 +317,7 @@ async def test_what_has_ended_is_moved_by_no_tick(house: House) -> None:
     last = await house.store.write(completed(), first)
     await house.until(lambda: house.projection.revision == last)
     await house.tell(81.0)
-    await house.nc.flush()
+    await flushed(house.nc)
     await house.store.write(replace(pending(), id="j2"), 0)
     await house.until(lambda: house.projection.get("j2") is not None)
     assert (house.feed._live, house.ring.end) == ({}, 4)

@@ -14,6 +14,7 @@ from shared.contracts.facts import Fact, Failed, Separated
 from shared.contracts.live import Tick
 from shared.contracts.subjects import ALL_TICKS, ALL_WORK
 from shared.contracts.work import SeparateWork, Work
+from shared.jetstream.connection import flushed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -51,11 +52,11 @@ class Overheard:
     async def say(self, subject: str, body: bytes) -> None:
         """Say something oneself, as any worker can."""
         await self._nc.publish(subject, body)
-        await self._nc.flush()
+        await flushed(self._nc)
 
     async def flush(self) -> None:
         """Return when everything has been heard that was said until now."""
-        await self._nc.flush()
+        await flushed(self._nc)
 
     async def until(self, kind: type[M], wanted: Callable[[M], bool], *, after: int = 0) -> M:
         """The first message of this kind that is ``wanted``, not counting the first ``after``."""
@@ -112,7 +113,7 @@ async def overhearing(url: str) -> AsyncIterator[Overheard]:
     try:
         for subjects in (ALL_WORK, ALL_FACTS, ALL_TICKS):
             await nc.subscribe(subjects, cb=heard.hear)
-        await nc.flush()
+        await flushed(nc)
         yield heard
     finally:
         await nc.close()

@@ -10,9 +10,17 @@ from pathlib import Path
 
 
 def children_of(pid: int) -> set[int]:
-    """Process ids of the direct children of ``pid``."""
-    lists = Path(f"/proc/{pid}/task").glob("*/children")
-    return {int(child) for children in lists for child in children.read_text().split()}
+    """Process ids of the direct children of ``pid``; none of one that has ended.
+
+    The kernel keeps a list for each thread. A thread that ends meanwhile leaves its children to
+    another, whose list may have been read already: then all are read again.
+    """
+    while True:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            lists = [thread / "children" for thread in Path(f"/proc/{pid}/task").iterdir()]
+            return {int(child) for children in lists for child in children.read_text().split()}
+        if not Path(f"/proc/{pid}").exists():
+            return set()
 
 
 def ends_within(pid: int, seconds: float) -> bool:

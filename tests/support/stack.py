@@ -177,9 +177,8 @@ def _wait_until_up(process: subprocess.Popen[str]) -> None:
 
 def _family(pid: int) -> set[int]:
     found = {pid}
-    with suppress(FileNotFoundError, ProcessLookupError):
-        for child in children_of(pid):
-            found |= _family(child)
+    for child in children_of(pid):
+        found |= _family(child)
     return found
 
 
