@@ -118,7 +118,7 @@ TABLE: Final[Mapping[Status | None, Mapping[type, Rule]]] = MappingProxyType(
         },
         Status.PROCESSING: {
             Downloaded: Rule(working.downloaded, (Status.PROCESSING,)),
-            Prepared: Rule(working.prepared, (Status.PROCESSING, Status.COMPLETED)),
+            Prepared: Rule(working.prepared, (Status.PROCESSING, Status.PENDING, Status.COMPLETED)),
             Separated: Rule(working.separated, (Status.PROCESSING,)),
             Finalized: Rule(working.finalized, (Status.COMPLETED,)),
             Failed: Rule(working.failure, (Status.PROCESSING, Status.FAILED)),

@@ -95,7 +95,7 @@ class Others(Struct, frozen=True, kw_only=True):
 
     #: A completed one: its result is what this job would come to.
     made: Job | None = None
-    #: One that is being processed for the same wish; of one that follows: whom it follows.
+    #: One that is at work on the same; of one that follows: whom it follows.
     leader: Job | None = None
     #: One that has the track of the same source.
     fetched: Job | None = None

@@ -5,14 +5,21 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from services.scheduler.decision import Answered, Dispatched, Due, LeaderEnded, Others
 from services.scheduler.rules.sharing import leads
-from services.scheduler.wishes import source_key, still_right, wish_key, wish_of
-from shared.contracts.audio import Metadata
+from services.scheduler.wishes import (
+    result_of,
+    same_stems,
+    source_key,
+    still_right,
+    wish_key,
+    wish_of,
+)
 from shared.contracts.commands import CancelJob, SubmitJob
 from shared.contracts.facts import Failed, Prepared
 from shared.contracts.job import Job, Status
-from shared.separation.identity import result_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -53,17 +60,17 @@ class Precedents:
             )
         if isinstance(message, (Dispatched, Answered)):
             free = job.status is Status.PENDING and leads(job) and job.options.reuse
-            return await self._found(job.source, job.options, job.id, now) if free else _NONE
+            return await self._of_turn(job, now) if free else _NONE
         if isinstance(message, (LeaderEnded, CancelJob, Due)) and job.follows is not None:
             leader = (await self._records.job(job.follows)).job
             return Others(leader=leader, successor=await self._successor(leader))
-        made = None
-        if isinstance(message, Prepared) and job.options.reuse and job.track is not None:
-            metadata = job.metadata or Metadata()
-            result = result_id(job.track, message.plan, job.options.format, metadata)
-            made = await self._with_result(result)
+        unclaimed = self._unclaimed(job)
+        if isinstance(message, Prepared):
+            planned = replace(job, plan=message.plan)
+            found = await self._of_result(planned, heirs=True) if job.options.reuse else _NONE
+            return replace(found, unclaimed=unclaimed)
         heir = self._heir(job) if isinstance(message, (CancelJob, Failed, Due)) else ""
-        return Others(made=made, heir=heir, unclaimed=self._unclaimed(job))
+        return Others(heir=heir, unclaimed=unclaimed)
 
     async def _of_submission(self, command: SubmitJob, now: datetime) -> Others:
         run_at = command.terms.run_at
@@ -71,12 +78,39 @@ class Precedents:
             return _NONE
         return await self._found(command.source, command.options, "", now)
 
+    async def _of_turn(self, job: Job, now: datetime) -> Others:
+        """What there is for a job whose turn it is."""
+        found = await self._found(job.source, job.options, job.id, now)
+        if found.made is not None or found.leader is not None or job.plan is None:
+            return found
+        return await self._of_result(job, heirs=False)
+
+    async def _of_result(self, job: Job, *, heirs: bool) -> Others:
+        """What there is for a planned job: what it comes to, or who is at work on that.
+
+        The same song may have come by another address, the same model under another name.
+        ``heirs``: one that is about to go on with what another has done counts, too.
+        """
+        result = result_of(job)
+        if result is None:
+            return _NONE
+        if made := await self._with_result(result):
+            return Others(made=made)
+        ids = self._ledger.relations.with_result(result)
+        leader = self._at_work(ids, job.id)
+        if leader is None and heirs:
+            waiting = self._ledger.waiting
+            those = [waiting[one] for one in ids if one in waiting and waiting[one].chunks_done]
+            leader = min(those, key=_age, default=None)
+        return Others(leader=leader)
+
     async def _found(self, source: Source, options: Options, job_id: str, now: datetime) -> Others:
         """What there is for a job that is about to begin."""
         since = self._since(source, now)
-        if made := await self._made(wish_key(source, options), since):
+        wish = wish_key(source, options)
+        if made := await self._made(wish, since):
             return Others(made=made)
-        if leader := self._leader(wish_key(source, options), job_id):
+        if leader := self._at_work(self._ledger.relations.with_wish(wish), job_id):
             return Others(leader=leader)
         return Others(fetched=await self._fetched(source_key(source), job_id, since))
 
@@ -105,10 +139,9 @@ class Precedents:
                 return job
         return None
 
-    def _leader(self, wish: str, but: str) -> Job | None:
-        """The job that is at work on this wish, the oldest if there are several."""
+    def _at_work(self, ids: Iterable[str], but: str) -> Job | None:
+        """Of these jobs, and not that one, who is at work; the oldest if there are several."""
         processing = self._ledger.processing
-        ids = self._ledger.relations.with_wish(wish)
         those = [processing[one] for one in ids if one in processing and one != but]
         return min(those, key=_age, default=None)
 
@@ -128,7 +161,11 @@ class Precedents:
         if job.status.terminal:
             return ""
         known = map(self._ledger.get, self._ledger.relations.followers(job.id))
-        those = (found[1] for found in known if found and found[1].held_at is None)
+        those = (
+            found[1]
+            for found in known
+            if found and found[1].held_at is None and same_stems(found[1], job)
+        )
         heir = min(those, key=_age, default=None)
         return heir.id if heir is not None else ""
 

@@ -1,10 +1,10 @@
-"""Which unfinished jobs have to do with one another: by wish, by source, by whom they follow."""
+"""Which unfinished jobs have to do with one another: the same wish, source, result or leader."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from services.scheduler.wishes import source_key, wish_of
+from services.scheduler.wishes import result_of, source_key, wish_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -18,6 +18,8 @@ class _Keys(NamedTuple):
     wish: str
     #: Only where it has the track.
     source: str | None
+    #: Only where it is planned.
+    result: str | None
     leader: str | None
 
 
@@ -28,12 +30,13 @@ class Relations:
         self._keys: dict[str, _Keys] = {}
         self._by_wish: dict[str, set[str]] = {}
         self._by_source: dict[str, set[str]] = {}
+        self._by_result: dict[str, set[str]] = {}
         self._followers: dict[str, set[str]] = {}
 
     def put(self, job: Job) -> None:
         """Take in a job that is not known."""
         source = source_key(job.source) if job.track is not None else None
-        keys = _Keys(wish_of(job), source, job.follows)
+        keys = _Keys(wish_of(job), source, result_of(job), job.follows)
         self._keys[job.id] = keys
         for ids, key in self._places(keys):
             ids.setdefault(key, set()).add(job.id)
@@ -56,6 +59,10 @@ class Relations:
         """Jobs that have the track of a source."""
         return self._by_source.get(source, ())
 
+    def with_result(self, result: str) -> Collection[str]:
+        """Jobs that come to a result."""
+        return self._by_result.get(result, ())
+
     def followers(self, job_id: str) -> Collection[str]:
         """Jobs that follow one."""
         return self._followers.get(job_id, ())
@@ -68,5 +75,7 @@ class Relations:
         yield self._by_wish, keys.wish
         if keys.source is not None:
             yield self._by_source, keys.source
+        if keys.result is not None:
+            yield self._by_result, keys.result
         if keys.leader is not None:
             yield self._followers, keys.leader

@@ -45,6 +45,19 @@ def wish_of(job: Job) -> str:
     return wish_key(job.source, job.options)
 
 
+def result_of(job: Job) -> str | None:
+    """The id of the result that ``job`` comes to; None as long as it is not planned."""
+    if job.track is None or job.plan is None:
+        return None
+    return result_id(job.track, job.plan, job.options.format, job.metadata or Metadata())
+
+
+def same_stems(job: Job, other: Job) -> bool:
+    """Whether both come to the same: they ask for the same, or were found to be about it."""
+    result = result_of(job)
+    return wish_of(job) == wish_of(other) or (result is not None and result == result_of(other))
+
+
 def still_right(job: Job, offers: Mapping[str, Sequence[ModelOffer]]) -> bool:
     """Whether a completed job's stems are, for certain, what would be made now.
 
@@ -52,10 +65,10 @@ def still_right(job: Job, offers: Mapping[str, Sequence[ModelOffer]]) -> bool:
     has not read them yet may have others than those that made the stems: its first look tells.
     Where nobody could make any, nothing speaks against what there is.
     """
-    plan, result, track = job.plan, job.result, job.track
-    if plan is None or result is None or track is None:
+    plan, result = job.plan, job.result
+    if plan is None or result is None:
         return False
-    if result.id != result_id(track, plan, job.options.format, job.metadata or Metadata()):
+    if result.id != result_of(job):
         return False  # what the same parameters come to is written down differently by now
     digests = {offer.digest for offer in offers.get(plan.model, ()) if offer.ready}
     if digests and plan.digest not in digests:

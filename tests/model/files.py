@@ -20,12 +20,19 @@ if TYPE_CHECKING:
 Chunk = tuple[str, int, int]
 
 
+def track_of(work: Work) -> str | None:
+    """The track that work is done on."""
+    return work.track.id if isinstance(work, (PrepareWork, SeparateWork, FinalizeWork)) else None
+
+
 class Files:
     """What workers store, find and remove."""
 
-    def __init__(self, clock: Clock, chunks: tuple[int, ...]) -> None:
+    def __init__(self, clock: Clock, chunks: tuple[int, ...], *, mirrors: bool) -> None:
         self._clock = clock
         self._cuts: Final = chunks
+        #: Whether all hosts have the same songs.
+        self._mirrors: Final = mirrors
         self.chunks: dict[Chunk, datetime] = {}
         self.tracks: dict[str, datetime] = {}
         self.results: dict[str, datetime] = {}
@@ -36,7 +43,9 @@ class Files:
 
     def fetch(self, source: Source) -> Track:
         """Download a song; the same one is the same track."""
-        track = "t" + "".join(filter(str.isalnum, source.url or ""))
+        address = source.url or ""
+        song = address.rpartition("/")[2] if self._mirrors else address
+        track = "t" + "".join(filter(str.isalnum, song))
         self.tracks[track] = self._clock.now
         return Track(id=track, frames=jobs.track(self.cut(track)).frames, mean=0.0, std=0.5)
 
@@ -60,8 +69,8 @@ class Files:
     def missing(self, work: Work) -> list[object]:
         """What ``work`` needs and is not there."""
         needed: list[tuple[object, bool]] = []
-        if isinstance(work, (PrepareWork, SeparateWork, FinalizeWork)):
-            needed.append((work.track.id, work.track.id in self.tracks))
+        if (track := track_of(work)) is not None:
+            needed.append((track, track in self.tracks))
         if isinstance(work, FinalizeWork):
             parts = [(work.run, attempt, n) for n, attempt in enumerate(work.attempts)]
             needed += [(part, part in self.chunks) for part in parts]

@@ -22,7 +22,15 @@ from tests.model.settings import (
 )
 from tests.model.story import Step, Story
 from tests.model.watch import ViolationError
-from tests.model.world import World, one_download, one_separator, one_song, two, two_of_one_song
+from tests.model.world import (
+    World,
+    mirrors,
+    one_download,
+    one_separator,
+    one_song,
+    two,
+    two_of_one_song,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,6 +136,9 @@ FAULTS = {
     ),
     "equal jobs compute side by side": Fault(
         twin_faults.everybody_for_himself, "compute the same", TWINS, one_song
+    ),
+    "one song by two addresses is two songs": Fault(
+        twin_faults.nobody_looks_at_the_song, "compute the same", TWINS, mirrors
     ),
     "followers are forgotten": Fault(twin_faults.followers_are_forgotten, "stuck", TWINS, one_song),
     "what is shared is removed": Fault(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from tests.model.settings import CHECKED, MANY_CHUNKS, MANY_OWNERS, STORIES, TWINS
+from tests.model.settings import CHECKED, MANY_CHUNKS, MANY_OWNERS, STORIES, TWINS, TWINS_RETRIED
 from tests.model.story import Step
 from tests.model.telling import told
-from tests.model.world import one_download, one_separator, one_song, two
+from tests.model.world import mirrors, one_download, one_separator, one_song, two
 
 
 @CHECKED
@@ -26,6 +26,18 @@ def test_two_who_take_themselves_for_the_owner_lose_nothing(steps: list[Step]) -
 @given(steps=TWINS)
 def test_equal_jobs_share_a_run_whatever_becomes_of_it(steps: list[Step]) -> None:
     told(steps, one_song)
+
+
+@CHECKED
+@given(steps=TWINS)
+def test_one_song_by_several_addresses_is_separated_once(steps: list[Step]) -> None:
+    told(steps, mirrors)
+
+
+@CHECKED
+@given(steps=TWINS_RETRIED)
+def test_whoever_is_retried_meanwhile_finds_his_place(steps: list[Step]) -> None:
+    told(steps, mirrors)
 
 
 @CHECKED

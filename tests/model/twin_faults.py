@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from services.scheduler import dispatcher, ledger, precedents, records
-from services.scheduler.decision import Changed, LeaderEnded
+from services.scheduler.decision import Changed, LeaderEnded, Others
 from shared.contracts.commands import CancelJob, RetryJob
 from shared.contracts.request import Options
 from shared.contracts.work import SweepWork
@@ -55,7 +55,16 @@ def back_into_the_run_it_left(
 
 def everybody_for_himself(patch: pytest.MonkeyPatch) -> None:
     """Nobody sees that another is at work on the same."""
-    patch.setattr(precedents.Precedents, "_leader", lambda *_: None)
+    patch.setattr(precedents.Precedents, "_at_work", lambda *_: None)
+
+
+def nobody_looks_at_the_song(patch: pytest.MonkeyPatch) -> None:
+    """What comes by another address is another song."""
+
+    async def nothing(*_: object, **__: object) -> Others:
+        return Others()
+
+    patch.setattr(precedents.Precedents, "_of_result", nothing)
 
 
 def followers_are_forgotten(patch: pytest.MonkeyPatch) -> None:

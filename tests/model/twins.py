@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.scheduler.rules.record import LOST
-from services.scheduler.wishes import wish_of
+from services.scheduler.wishes import same_stems, wish_of
 from shared.contracts.job import Job, Status
 from shared.contracts.unit import UnitState
 from shared.contracts.work import SeparateWork, SweepWork
@@ -73,7 +73,7 @@ class Twins:
             and job.options.reuse
             and after.options.reuse
             and job.id != after.id
-            and wish_of(job) == wish_of(after)
+            and same_stems(job, after)
         ]
         return [f"{after.id} and {both} compute the same"] if both else []
 

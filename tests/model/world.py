@@ -79,6 +79,7 @@ class World:
         songs: int = 5,
         twins: bool = True,
         hosts: int = 3,
+        mirrors: bool = False,
     ) -> None:
         #: Whether two schedulers may take themselves for the owner at once.
         self.double = double
@@ -91,12 +92,14 @@ class World:
         #: Whether jobs want one song of each host, and how many of those there are.
         self.twins = twins
         self.hosts = hosts
+        #: Whether all hosts have the same songs.
+        self.mirrors = mirrors
         self.max_processing = 4
         self.ageing = 600.0
         self.owners = ("a", "b", "c")
         self.clock = Clock()
         self.bus = Bus(self.clock)
-        self.files = Files(self.clock, chunks)
+        self.files = Files(self.clock, chunks, mirrors=mirrors)
         self.store = WatchedStore()
         self.store.before_write = self.store.after_write = self.checkpoint
         #: What is being decided on.
@@ -262,6 +265,11 @@ def one_separator() -> World:
 def one_song() -> World:
     """Everybody wants the same."""
     return World(chunks=(12,), songs=14, hosts=1)
+
+
+def mirrors() -> World:
+    """Everybody wants the same, by the addresses of three hosts that all have it."""
+    return World(chunks=(12,), songs=14, mirrors=True)
 
 
 def two_of_one_song() -> World:

@@ -52,6 +52,9 @@ def ordered(job: Job, at: Circumstances, note: str) -> Changed:
     if job.status is Status.COMPLETED:
         sweep = SweepWork(job_id=job.id, attempt=highest_attempt(job), run=job.run)
         return changed(job, at, note, sweep)
+    if job.status is Status.PENDING:  # it waits for another; of an earlier plan something may lie
+        sweep = SweepWork(job_id=job.id, attempt=attempts_of(job), run=job.run)
+        return changed(job, at, note, *([sweep] if job.attempt_floor else []))
     job, words = next_orders(job, at.window)
     return changed(job, at, note, *words)
 

@@ -18,6 +18,7 @@ from services.scheduler.rules.record import (
     with_unit,
     without_chunks,
 )
+from services.scheduler.wishes import result_of, same_stems, wish_of
 from shared.contracts.job import Job, Phase, Status
 from shared.contracts.unit import Unit, UnitState
 from shared.contracts.work import UNIT_SOURCE, UNIT_STEMS, SweepWork
@@ -62,9 +63,9 @@ def with_track_of(job: Job, other: Job, at: Circumstances) -> Job:
     return at_phase(with_unit(job, UNIT_SOURCE, done), Phase.SEPARATION, at)
 
 
-def following(job: Job, leader: Job, at: Circumstances) -> Changed:
-    """``job`` waits for what comes of ``leader``, which is at work on the same."""
-    return changed(replace(job, follows=leader.id), at, f"follows {leader.id}")
+def following(job: Job, leader: Job) -> Job:
+    """``job``, waiting for what comes of ``leader``, which is at work on the same."""
+    return replace(job, status=Status.PENDING, follows=leader.id)
 
 
 def answered(job: Job, _: Answered, at: Circumstances) -> Outcome:
@@ -82,7 +83,7 @@ def leader_ended(job: Job, _: LeaderEnded, at: Circumstances) -> Outcome:
         return Stale("it follows nobody")
     if leader is not None and leads(leader):
         return Stale("its leader goes on")
-    if leader is not None and leader.result is not None and job.held_at is None:
+    if leader is not None and _serves(leader, job):
         return completed_like(job, leader, at, f"the result is {leader.id}'s")
     if leader is not None and leader.legacy is not None and leader.legacy.heir == job.id:
         return _heir(job, leader, leader.legacy.run, at)
@@ -91,6 +92,13 @@ def leader_ended(job: Job, _: LeaderEnded, at: Circumstances) -> Outcome:
         return changed(replace(job, follows=at.others.successor), at, note)
     note = f"{job.follows} has ended; waits for its turn"
     return changed(replace(job, follows=None), at, note)
+
+
+def _serves(leader: Job, job: Job) -> bool:
+    """Whether ``job`` may have the result: its leader may have made another song in the end."""
+    if leader.result is None or job.held_at is not None:
+        return False
+    return wish_of(job) == wish_of(leader) or result_of(job) == leader.result.id
 
 
 def leads(job: Job) -> bool:
@@ -103,16 +111,18 @@ def _heir(job: Job, leader: Job, run: str, at: Circumstances) -> Changed:
     """``job`` with all that ``leader`` has done, to be started before all others.
 
     Its turn comes as any other's, so that no limit is passed.  The attempts of either never meet:
-    the leader computes in another run, should it be retried.
+    the leader computes in another run, should it be retried, and may be about another song by
+    then: of one that only asked for it in other words nothing but the run is taken over.
     """
     words = [swept(job, job.run_id, attempts_of(job))] if _has_chunks(job) else []
-    code = leader.error.code if leader.error is not None else None
+    best = leader if same_stems(job, leader) else job
+    code = best.error.code if best.error is not None else None
     lost, replanned = code in LOST, code is Code.MODEL_CHANGED
     # One that was retried already has dropped its chunks, or makes others.
-    chunks = leader.status.terminal
+    chunks = best.status.terminal
     units = {
         name: unit
-        for name, unit in leader.units.items()
+        for name, unit in best.units.items()
         if unit.state is UnitState.DONE and name != UNIT_STEMS and (chunks or not name.isdigit())
     }
     if replanned:  # by a model that there is not any more
@@ -122,10 +132,10 @@ def _heir(job: Job, leader: Job, run: str, at: Circumstances) -> Changed:
         follows=None,
         front_at=at.now,
         run=run,
-        track=None if lost else leader.track,
-        fetched_at=None if lost else leader.fetched_at,
-        metadata=leader.metadata,
-        plan=None if lost or replanned else leader.plan,
+        track=None if lost else best.track,
+        fetched_at=None if lost else best.fetched_at,
+        metadata=best.metadata,
+        plan=None if lost or replanned else best.plan,
         units={} if lost else units,
         # One more than there was: what sweeps the run that is given up is told once.
         attempt_floor=max(attempts_of(job), attempts_of(leader)) + 1,

@@ -28,7 +28,7 @@ def dispatch(job: Job, _: Dispatched, at: Circumstances) -> Outcome:
     if others.made is not None:
         return completed_like(job, others.made, at, f"the result is {others.made.id}'s")
     if others.leader is not None:
-        return following(job, others.leader, at)
+        return changed(following(job, others.leader), at, f"follows {others.leader.id}")
     if job.track is None and others.fetched is not None:
         job = with_track_of(job, others.fetched, at)
         note = f"{note}; the track is {others.fetched.id}'s"

@@ -23,6 +23,7 @@ from services.scheduler.rules.record import (
     without_chunks,
     without_plan,
 )
+from services.scheduler.rules.sharing import following
 from shared.contracts.facts import Downloaded, Failed, Finalized, Prepared, Separated
 from shared.contracts.job import Job, Phase, Status
 from shared.contracts.unit import Unit, UnitState
@@ -45,16 +46,25 @@ def downloaded(job: Job, fact: Downloaded, at: Circumstances) -> Outcome:
 
 
 def prepared(job: Job, fact: Prepared, at: Circumstances) -> Outcome:
-    """The plan is there: which tells the result's id, and there may be such a result."""
-    made, note = at.others.made, f"model {fact.plan.model}"
-    if made is None:
-        return _accept(job, fact, at, lambda job: replace(job, plan=fact.plan), note)
+    """The plan is there: which tells the result's id.
+
+    There may be such a result, or somebody at work on it: by another address, or model's name.
+    """
+    made, leader = at.others.made, at.others.leader
 
     def apply(job: Job) -> Job:
-        job = at_phase(replace(job, plan=fact.plan, result=made.result), Phase.FINALIZATION, at)
-        return ended(job, Status.COMPLETED, at)
+        job = replace(job, plan=fact.plan)
+        if made is not None:
+            job = at_phase(replace(job, result=made.result), Phase.FINALIZATION, at)
+            return ended(job, Status.COMPLETED, at)
+        return following(job, leader) if leader is not None else job
 
-    return _accept(job, fact, at, apply, f"{note}; the result is {made.id}'s")
+    note = f"model {fact.plan.model}"
+    if made is not None:
+        note = f"{note}; the result is {made.id}'s"
+    elif leader is not None:
+        note = f"{note}; follows {leader.id}"
+    return _accept(job, fact, at, apply, note)
 
 
 def separated(job: Job, fact: Separated, at: Circumstances) -> Outcome:

@@ -164,6 +164,7 @@ def reached_by() -> list[tuple[Status | None, Job | None, Stimulus, Status]]:
         (Status.PENDING, follower, LeaderEnded(JOB), Status.PENDING),
         (Status.PENDING, pending, Answered(MADE), Status.COMPLETED),
         (processing, jobs.preparing(), jobs.prepared(job_id=MADE), Status.COMPLETED),
+        (processing, jobs.preparing(), jobs.prepared(job_id=LED), Status.PENDING),
         (None, None, jobs.submit(), Status.PENDING),
         (None, None, jobs.submit(run_at=EVER), Status.SCHEDULED),
         (Status.SCHEDULED, jobs.scheduled(), Due(JOB), Status.PENDING),

@@ -1,0 +1,207 @@
+"""Jobs that are found to be about the same only once they are planned share one run, too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from msgspec.structs import replace
+
+from services.scheduler.decision import Dispatched, Granted, LeaderEnded, Others
+from services.scheduler.wishes import same_stems, wish_of
+from shared.contracts.commands import CancelJob, HoldJob, ReleaseJob
+from shared.contracts.job import Job, Phase, Status
+from shared.contracts.request import Options, Source
+from shared.contracts.work import (
+    UNIT_PREPARE,
+    UNIT_SOURCE,
+    SeparateWork,
+    StopOrder,
+    SweepWork,
+)
+from tests.support import jobs
+from tests.support.jobs import JOB, LATER, live
+from tests.support.twins import LEADER, MADE, SLOTS, at_work, bequeathing, finish, obey, statuses
+
+if TYPE_CHECKING:
+    from tests.support.realm import Realm
+    from tests.unit.scheduler.conftest import NewRealm
+
+ENDED: Final = LeaderEnded(JOB)
+TURN: Final = Dispatched(JOB)
+
+
+def elsewhere(job: Job) -> Job:
+    """The same song by another address."""
+    return replace(job, source=Source(url="https://mirror.example/b.mp3"))
+
+
+def another_song(job: Job) -> Job:
+    """What its address led to when it was fetched anew."""
+    assert job.track is not None
+    job = replace(job, track=replace(job.track, id="t2"))
+    return replace(job, result=replace(job.result, id="r2")) if job.result else job
+
+
+def met(job: Job | None = None) -> Job:
+    """A job that follows ``LEADER``, which is about the same song by another address."""
+    return live(elsewhere(job or jobs.preparing()), jobs.prepared(), others=Others(leader=LEADER))
+
+
+def test_whoever_is_planned_and_finds_another_at_work_waits_for_it() -> None:
+    job = met()
+    assert wish_of(job) != wish_of(LEADER)
+    assert same_stems(job, LEADER)
+    assert (job.status, job.phase, job.follows) == (Status.PENDING, Phase.SEPARATION, "other")
+    assert job.plan == jobs.plan()
+    assert job.units.keys() == {UNIT_SOURCE, UNIT_PREPARE}
+    assert job.outbox == ()
+    assert job.timeline[-1].note == "model htdemucs; follows other"
+
+
+def test_what_it_had_computed_by_another_plan_is_swept() -> None:
+    job = met(replace(jobs.preparing(), attempt_floor=4))
+    assert job.outbox == (SweepWork(job_id=JOB, attempt=4),)
+
+
+def test_it_ends_with_what_its_leader_has_made() -> None:
+    job = live(met(), ENDED, others=Others(leader=MADE), now=LATER)
+    assert (job.status, job.result, job.outbox) == (Status.COMPLETED, MADE.result, ())
+
+
+def test_it_goes_on_with_what_its_leader_has_left() -> None:
+    left = bequeathing(jobs.separating(2))
+    job = live(met(), ENDED, others=Others(leader=left))
+    assert (job.run, job.chunks_done, job.plan) == ("other", 2, left.plan)
+    (order,) = live(job, TURN).outbox
+    assert isinstance(order, SeparateWork)
+    assert (order.chunk, order.run, order.attempt) == (2, "other", left.attempt_floor + 2)
+
+
+@pytest.mark.parametrize(
+    "leader",
+    [
+        another_song(MADE),
+        another_song(bequeathing(jobs.finalizing())),
+        another_song(replace(bequeathing(jobs.separating(2)), status=Status.SCHEDULED)),
+        bequeathing(jobs.separating(2), heir="third"),
+        None,
+    ],
+    ids=["made", "left", "left, and begun anew", "left to a third", "deleted"],
+)
+def test_what_came_of_another_song_is_not_taken(leader: Job | None) -> None:
+    before = met()
+    job = live(before, ENDED, others=Others(leader=leader))
+    assert (job.status, job.follows) == (Status.PENDING, None)
+    assert (job.track, job.plan, job.result) == (before.track, before.plan, None)
+    words = live(job, TURN).outbox
+    assert [(type(word), getattr(word, "chunk", None)) for word in words] == [
+        (SeparateWork, 0),
+        (SeparateWork, 1),
+    ]
+
+
+async def arrives(realm: Realm, job_id: str, *, reuse: bool = True, model: str = "auto") -> None:
+    """The same song by an address of its own, planned."""
+    options = Options(reuse=reuse, model=model)
+    await realm.scheduler.receive(jobs.submit(job_id, options=options))
+    for message in (
+        Dispatched(job_id),
+        jobs.downloaded(job_id=job_id),
+        jobs.prepared(job_id=job_id),
+    ):
+        await realm.scheduler.receive(message)
+
+
+async def test_one_song_by_three_addresses_is_computed_once(new_realm: NewRealm) -> None:
+    realm = new_realm(slots=SLOTS)
+    await at_work(realm)
+    await arrives(realm, "a")
+    await arrives(realm, "b", model="htdemucs")
+    await arrives(realm, "fresh", reuse=False)
+    assert statuses(realm) == {
+        "leader": (Status.PROCESSING, None),
+        "a": (Status.PENDING, "leader"),
+        "b": (Status.PENDING, "leader"),
+        "fresh": (Status.PROCESSING, None),
+    }
+    assert realm.scheduler.queue().order == ()
+    await finish(realm, realm.stored("leader").outbox)
+    assert set(await obey(realm)) >= {LeaderEnded("a"), LeaderEnded("b")}
+    made = realm.stored("leader").result
+    assert [(realm.stored(one).status, realm.stored(one).result) for one in "ab"] == [
+        (Status.COMPLETED, made)
+    ] * 2
+
+
+async def test_what_the_leader_leaves_goes_to_whom_it_is_of_use(new_realm: NewRealm) -> None:
+    realm = new_realm(slots=SLOTS)
+    await at_work(realm)
+    await arrives(realm, "a")
+    await arrives(realm, "b")
+    await realm.scheduler.receive(jobs.separated(0, job_id="leader"))
+    # The first of them has come to another song meanwhile: as if its own had been made anew.
+    first = realm.store.job("a")
+    assert first is not None
+    realm.store.put(another_song(first))
+    await realm.scheduler.catch_up()
+    words = await realm.scheduler.receive(CancelJob(job_id="leader"))
+    assert list(words) == [StopOrder(job_id="leader")]
+    await obey(realm)
+    heir = realm.stored("b")
+    assert (heir.run, heir.chunks_done, heir.follows) == ("leader", 1, None)
+    assert (realm.stored("a").run, realm.stored("a").follows) == ("", None)
+
+
+async def test_an_heir_that_waits_for_its_turn_is_followed(new_realm: NewRealm) -> None:
+    realm = new_realm(slots=SLOTS)
+    await at_work(realm)
+    await arrives(realm, "heir")
+    await realm.scheduler.receive(jobs.submit("late"))
+    await realm.scheduler.receive(Dispatched("late"))
+    await realm.scheduler.receive(jobs.downloaded(job_id="late"))
+    await realm.scheduler.receive(jobs.separated(0, job_id="leader"))
+    await realm.scheduler.receive(CancelJob(job_id="leader"))
+    await realm.scheduler.receive(LeaderEnded("heir"))
+    await realm.scheduler.receive(jobs.prepared(job_id="late"))
+    assert statuses(realm)["late"] == (Status.PENDING, "heir")
+    assert await obey(realm) == [Dispatched("heir")]
+    assert await obey(realm) == [Granted("heir")]
+    await finish(realm, realm.stored("heir").outbox)
+    await obey(realm)
+    await obey(realm)
+    assert [realm.stored(one).status for one in ("heir", "late")] == [Status.COMPLETED] * 2
+
+
+@pytest.mark.parametrize("made", [True, False], ids=["made meanwhile", "at work"])
+async def test_one_that_was_planned_before_looks_again_when_its_turn_comes(
+    new_realm: NewRealm, *, made: bool
+) -> None:
+    realm = new_realm(slots=SLOTS)
+    await at_work(realm)
+    await arrives(realm, "a")
+    await realm.scheduler.receive(HoldJob(job_id="a"))
+    await realm.scheduler.receive(CancelJob(job_id="leader"))
+    await obey(realm)
+    assert statuses(realm)["a"] == (Status.PENDING, None)
+    await arrives(realm, "b")
+    if made:
+        await finish(realm, realm.stored("b").outbox)
+    await realm.scheduler.receive(ReleaseJob(job_id="a"))
+    await realm.scheduler.receive(Dispatched("a"))
+    ended = (Status.COMPLETED, None)
+    assert statuses(realm)["a"] == (ended if made else (Status.PENDING, "b"))
+
+
+@pytest.mark.parametrize(
+    ("job", "same"),
+    [
+        (jobs.preparing(), True),
+        (elsewhere(jobs.separating()), True),
+        (elsewhere(jobs.preparing()), False),
+        (another_song(elsewhere(jobs.separating())), False),
+    ],
+    ids=["by its wish", "by its plan", "not planned", "another song"],
+)
+def test_same_stems_are_asked_for_or_planned(job: Job, *, same: bool) -> None:
+    assert same_stems(job, LEADER) is same
