@@ -103,7 +103,14 @@ class Child(Generic[Q, R]):
         child is killed at once.  See ``ask``.
         """
         read_fd, write_fd = os.pipe()
+        stream = asyncio.StreamReader(limit=FRAME_BYTES)
+        pipe = os.fdopen(read_fd, "rb", buffering=0)
+        transport: asyncio.BaseTransport | None = None
         try:
+            # First, so that nothing has to be waited for once there is a child.
+            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(stream), pipe
+            )
             inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -131,15 +138,12 @@ class Child(Generic[Q, R]):
                 limit=LINE_BYTES,
             )
         except BaseException:
-            os.close(read_fd)
+            if transport is not None:
+                transport.close()
+            pipe.close()
             raise
         finally:
             os.close(write_fd)
-        stream = asyncio.StreamReader(limit=FRAME_BYTES)
-        pipe = os.fdopen(read_fd, "rb", buffering=0)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(stream), pipe
-        )
         return cls(process, stream, transport, reports, on_line, patience)
 
     @property

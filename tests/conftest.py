@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from shared.jetstream.connection import connect
 from shared.telemetry import Telemetry
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.js import JetStreamContext
     from structlog.typing import FilteringBoundLogger
+
+# A machine that is busy with something else fails no test.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 #: orderly stop.
 RENEW_SECONDS: Final = 1.5
 STANDBY_SECONDS: Final = 0.5
+#: Seconds that the broker may take to confirm what is written: it is due again by then.
+ANSWER_SECONDS: Final = RENEW_SECONDS
 #: A holder trusts its lease this much less long than the broker keeps it.
 MARGIN_SECONDS: Final = 1.0
 
@@ -30,7 +31,7 @@ class Lease:
     """One key of the leases' bucket, held by whoever last wrote it in time."""
 
     def __init__(self, nc: Client, key: str, holder: str) -> None:
-        self._js: JetStreamContext = nc.jetstream(timeout=RENEW_SECONDS)
+        self._js: JetStreamContext = nc.jetstream(timeout=ANSWER_SECONDS)
         self._subject = LEASES_SUBJECT + token(key)
         self._holder = holder.encode()
         self._revision = 0
@@ -54,17 +55,30 @@ class Lease:
 
     async def release(self) -> None:
         """Let a standby have it now."""
-        if self.held:
-            self._renewed = float("-inf")
+        if not self.held:
+            return
+        self._renewed = float("-inf")
+        # A renewal that was broken off may have taken effect: then its revision is the one.
+        if not await self._give_up():
+            self._revision = 0
+            self._revision = await self._expected()
+            if self._revision:
+                await self._give_up()
+
+    async def _give_up(self) -> bool:
+        """Whether what we know to be ours is nobody's now."""
+        headers = {
+            "KV-Operation": "PURGE",
+            "Nats-Rollup": "sub",
+            # Said late, it must not take the lease from whoever has it by then.
+            Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(self._revision),
+        }
+        try:
             with broker_errors():
-                headers = {
-                    "KV-Operation": "PURGE",
-                    "Nats-Rollup": "sub",
-                    # Said late, it must not take the lease from whoever has it by then.
-                    Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(self._revision),
-                }
-                with suppress(nats.js.errors.APIError):
-                    await self._js.publish(self._subject, b"", headers=headers)
+                await self._js.publish(self._subject, b"", headers=headers)
+        except nats.js.errors.APIError:
+            return False
+        return True
 
     async def _write(self) -> bool:
         started = monotonic()

@@ -46,8 +46,8 @@ class Post(Protocol):
 
 
 class _MemoryPost:
-    def __init__(self) -> None:
-        self.mailbox = MemoryMailbox(ACK_WAIT)
+    def __init__(self, ack_wait: float) -> None:
+        self.mailbox = MemoryMailbox(ack_wait)
 
     async def another(self) -> Mailbox:
         return self.mailbox.another()
@@ -74,13 +74,21 @@ class _JetStreamPost:
         return int((await self._js.stream_info(WORK)).state.messages)
 
 
+@pytest.fixture
+def ack_wait() -> float:
+    """Of the mailbox; for other seconds parametrize it."""
+    return ACK_WAIT
+
+
 @pytest.fixture(params=["memory", "jetstream"])
-async def post(request: pytest.FixtureRequest, running_broker: Broker) -> AsyncIterator[Post]:
+async def post(
+    request: pytest.FixtureRequest, running_broker: Broker, ack_wait: float
+) -> AsyncIterator[Post]:
     """An empty mailbox with a short ack wait."""
     if request.param == "memory":
-        yield _MemoryPost()
+        yield _MemoryPost(ack_wait)
         return
-    js = await _with_short_durable(running_broker)
+    js = await _with_short_durable(running_broker, ack_wait)
     mailbox = await JetStreamMailbox.bind(js, WORK, "short")
     yield _JetStreamPost(js, mailbox)
     await mailbox.close()
@@ -89,7 +97,7 @@ async def post(request: pytest.FixtureRequest, running_broker: Broker) -> AsyncI
     await js._nc.close()
 
 
-async def _with_short_durable(broker: Broker) -> JetStreamContext:
+async def _with_short_durable(broker: Broker, ack_wait: float) -> JetStreamContext:
     """A work queue allows one consumer a subject: ours takes the place of ``download``."""
     await clean(broker.url)
     nc = await nats.connect(broker.url)
@@ -99,7 +107,7 @@ async def _with_short_durable(broker: Broker) -> JetStreamContext:
         durable_name="short",
         filter_subject="work.download.>",
         ack_policy=AckPolicy.EXPLICIT,
-        ack_wait=ACK_WAIT,
+        ack_wait=ack_wait,
     )
     await js.add_consumer(WORK, config)
     return js

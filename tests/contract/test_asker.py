@@ -162,8 +162,14 @@ async def test_a_submission_says_until_when_it_may_be_refused(
 
 
 async def test_a_refusal_that_was_given_in_time_may_be_on_its_way_for_a_while(
-    nc: Client, js: JetStreamContext, speaker: JetStreamSpeaker, log: FilteringBoundLogger
+    nc: Client,
+    js: JetStreamContext,
+    speaker: JetStreamSpeaker,
+    log: FilteringBoundLogger,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    assert actor.WAY_SECONDS > 0
+    monkeypatch.setattr(actor, "WAY_SECONDS", 20.0)
     asker = await asker_of(nc, speaker, log, 0.0)
     asking = asyncio.create_task(asker.ask(submit()))
     (command,) = await asked(js)

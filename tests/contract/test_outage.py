@@ -26,15 +26,17 @@ if TYPE_CHECKING:
     from tests.support.broker import Broker
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who asks a dead broker learns it sooner."""
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks a dead broker from now on learns it sooner."""
     for module in (speaker_module, store_module):
         monkeypatch.setattr(module, "PUBLISH_SECONDS", 1.0)
 
 
 async def test_what_was_acknowledged_outlives_the_broker_s_death_and_clients_go_on(
-    fragile_broker: Broker, log: FilteringBoundLogger, telemetry: Telemetry
+    fragile_broker: Broker,
+    log: FilteringBoundLogger,
+    telemetry: Telemetry,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     nc = await connect(fragile_broker.url, "tests", log)
     try:
@@ -44,6 +46,8 @@ async def test_what_was_acknowledged_outlives_the_broker_s_death_and_clients_go_
         for order in orders:
             await speaker.say(order)
 
+        impatient(monkeypatch)
+        store, speaker = JobStore(nc), JetStreamSpeaker(nc, log, telemetry)
         fragile_broker.kill()
         with pytest.raises(ConnectionError):
             await store.write(downloading(), revision)

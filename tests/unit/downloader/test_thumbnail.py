@@ -94,7 +94,7 @@ async def test_a_song_comes_with_its_picture_and_never_fails_for_it(
 def test_a_site_that_sends_a_byte_now_and_then_is_not_waited_for(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(thumbnail, "SECONDS", 0.3)
+    monkeypatch.setattr(thumbnail, "SECONDS", 3.0)
     monkeypatch.chdir(tmp_path)
     said = options(alive=lambda: None, socket_timeout=20.0, deno=None)
     with BoundedYoutubeDL(said, taken=lambda _: None) as ydl:

@@ -119,7 +119,7 @@ class House:
             records=self.records,
             blobs=self.blobs,
             max_at_once=2,
-            stall_seconds=0.3,
+            stall_seconds=30.0,
         )
         self.base = ""
 
@@ -418,6 +418,7 @@ async def test_too_many_pieces_at_once_are_refused_until_one_is_done(house: Hous
 
 
 async def test_a_client_that_stops_reading_is_let_go(house: House) -> None:
+    house.pieces._stall_seconds = 0.3
     house.move_in(plan_of(LONG, chunk_frames=LONG))
     host, port = house.base.removeprefix("http://").split(":")
     with socket.socket() as client:

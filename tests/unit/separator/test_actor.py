@@ -78,7 +78,9 @@ class Bench(NamedTuple):
 
 
 @asynccontextmanager
-async def bench(folder: Path, models_dir: Path, *, lanes: int = 1) -> AsyncIterator[Bench]:
+async def bench(
+    folder: Path, models_dir: Path, *, lanes: int = 1, windows: int = 3
+) -> AsyncIterator[Bench]:
     config = SeparatorConfig(
         blobs_url=f"file://{folder}/blobs",
         scratch_dir=str(folder / "scratch"),
@@ -86,7 +88,7 @@ async def bench(folder: Path, models_dir: Path, *, lanes: int = 1) -> AsyncItera
         fetch_weights=False,
         device=("cpu",),
         torch_threads=1,
-        windows_per_chunk=3,
+        windows_per_chunk=windows,
     )
     environ = {"XDG_CACHE_HOME": str(folder / "cache")}
     lines: list[str] = []
@@ -215,8 +217,9 @@ async def test_a_track_becomes_stems(tmp_path: Path, models_dir: Path) -> None:
 async def test_a_cancelled_chunk_is_left_at_once_and_an_engine_that_hangs_is_killed(
     tmp_path: Path, models_dir: Path, *, hangs: bool
 ) -> None:
-    async with bench(tmp_path, models_dir) as at:
-        prepared = await prepare(at, "dsp", seconds=60.0)
+    # Windows that are short, so that it is heeded soon, and many, so that there is time for it.
+    async with bench(tmp_path, models_dir, windows=200) as at:
+        prepared = await prepare(at, "tiny", seconds=60.0)
         at.busy.clear()
         task = asyncio.create_task(at.separator.perform(chunk_work(prepared, 0), at.report))
         await at.busy.wait()

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -18,10 +18,8 @@ from shared.contracts.codec import Decoder
 from shared.errors import Code, RetryableError, TerminalError
 from tests.support.children.asking import PATIENCE, Starter, ask, failure
 from tests.support.children.obedient import Do, Said
-from tests.support.processes import ends_within
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.support.processes import children_of, ends_within
+from tests.support.stack import eventually
 
 
 async def test_reports_come_in_order_and_the_next_request_finds_it_alive(start: Starter) -> None:
@@ -120,7 +118,10 @@ async def test_asking_a_dead_child_is_a_crash_too(start: Starter) -> None:
     assert await failure(child, "echo", "a", 1) == "worker.crashed: exit status 3"
 
 
-async def test_a_child_that_does_not_start_is_a_crash(tmp_path: Path, lines: list[str]) -> None:
+async def test_a_child_that_does_not_start_is_a_crash(
+    tmp_path: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.child.LAST_LINES_SECONDS", 20.0)
     child: Child[Do, Said] = await Child.start(
         "tests.support.children.nowhere",
         reports=Decoder(Said),
@@ -129,6 +130,35 @@ async def test_a_child_that_does_not_start_is_a_crash(tmp_path: Path, lines: lis
     )
     assert await failure(child, "echo") == "worker.crashed: exit status 1"
     assert "nowhere" in lines[-1]
+
+
+def held() -> int:
+    """Files that this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_nothing_is_left_of_a_start_that_is_called_off_at_any_step(tmp_path: Path) -> None:
+    before, files = children_of(os.getpid()), held()
+    turns, called_off = 0, True
+    while called_off:
+        starting = asyncio.create_task(
+            Child[Do, Said].start(
+                "tests.support.children.obedient",
+                reports=Decoder(Said),
+                cwd=tmp_path,
+                on_line=lambda _: None,
+            )
+        )
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.wait({starting})
+        called_off = starting.cancelled()
+        turns += 1
+    await (await starting).kill()
+    await eventually(lambda: children_of(os.getpid()) <= before, "its children have gone")
+    await eventually(lambda: held() <= files, "its files are closed")
+    assert turns > 3
 
 
 @pytest.mark.parametrize("what", ["silent", "busy"])

@@ -148,8 +148,9 @@ async def test_frames_that_nobody_asked_for_are_dropped(start: Starter) -> None:
 
 
 async def test_a_child_leaves_a_parent_that_breaks_the_protocol(
-    start: Starter, lines: list[str]
+    start: Starter, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("shared.child.LAST_LINES_SECONDS", 20.0)
     child = await start()
     silent = await begun(child, Do("silent"))
     stdin = child._process.stdin

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from demucs.apply import TensorChunk
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contracts.audio import SAMPLE_RATE, Pass, Plan, Track
@@ -35,9 +35,6 @@ from shared.separation.windows import (
 FOUR = ("drums", "bass", "other", "vocals")
 #: Longest shift of the made passes; longer than some of their windows.
 MOST_SHIFT = 90
-
-#: A machine that is busy with something else fails no test.
-unhurried = settings(deadline=None)
 
 
 def grid(segment: int = 100, start: int = 0) -> Pass:
@@ -175,7 +172,6 @@ def test_the_triangle_is_apply_models(segment: int) -> None:
     assert (ramp / ramp.max()).tolist() == triangle(segment).tolist()
 
 
-@unhurried
 @given(plan=plans(), data=st.data())
 def test_the_weights_of_a_pass_are_those_of_all_its_windows(
     plan: Plan, data: st.DataObject
@@ -194,7 +190,6 @@ def test_the_weights_of_a_pass_are_those_of_all_its_windows(
         assert found.min() > 0
 
 
-@unhurried
 @given(plan=plans())
 def test_chunks_cover_the_track_whatever_their_size(plan: Plan) -> None:
     for one in plan.passes:
@@ -205,14 +200,12 @@ def test_chunks_cover_the_track_whatever_their_size(plan: Plan) -> None:
     assert set(range(plan.frames)) == set().union(*every)
 
 
-@unhurried
 @given(plan=plans())
 def test_no_chunk_is_empty(plan: Plan) -> None:
     for chunk in range(plan.chunks):
         assert covered_by(plan, chunk)
 
 
-@unhurried
 @given(plan=plans())
 def test_a_chunk_contributes_from_its_first_window_to_its_last(plan: Plan) -> None:
     for chunk in range(plan.chunks):
@@ -220,7 +213,6 @@ def test_a_chunk_contributes_from_its_first_window_to_its_last(plan: Plan) -> No
         assert Span(min(covered), max(covered) + 1) == output_span(plan, chunk)
 
 
-@unhurried
 @given(plan=plans())
 def test_pieces_are_the_track_and_complete_with_their_chunk(plan: Plan) -> None:
     pieces = [piece_span(plan, chunk) for chunk in range(plan.chunks)]
@@ -232,7 +224,6 @@ def test_pieces_are_the_track_and_complete_with_their_chunk(plan: Plan) -> None:
             assert piece.end <= output_span(plan, chunk + 1).start
 
 
-@unhurried
 @given(plan=plans(), data=st.data())
 def test_the_chunks_over_some_frames_are_those_whose_spans_have_some(
     plan: Plan, data: st.DataObject
@@ -247,7 +238,6 @@ def test_the_chunks_over_some_frames_are_those_whose_spans_have_some(
     assert expected == chunks_over(plan, Span(start, end))
 
 
-@unhurried
 @given(plan=plans())
 def test_what_chunks_advance_a_job_by_adds_up_to_its_length(plan: Plan) -> None:
     seconds = [chunk_advance(plan, chunk) for chunk in range(plan.chunks)]
