@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -32,19 +31,6 @@ jetstream {{
   max_file_store: {max_store}
 }}
 """
-
-
-def free_port(wanted: int = 0) -> int:
-    """``wanted`` if nobody listens on it, else some port that is free."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((LOCALHOST, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise OSError("no free port")
 
 
 def executable() -> str:

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from services.cli import broker
 from services.cli.config import LOCALHOST, StackConfig
+from services.cli.ports import Ports
 from services.cli.supervisor import Supervised
 from shared.telemetry import json_log
 
@@ -60,6 +61,7 @@ class Stack:
         self._config = config
         self._say = say
         self._lock: TextIOWrapper | None = None
+        self._ports = Ports()
         self._broker: Supervised | None = None
         self._services: list[Supervised] = []
         self._stopping = False
@@ -95,10 +97,10 @@ class Stack:
             lock.close()
             raise StackError(f"a stack is running with {config.data} already") from exc
         self._lock = lock
-        port = broker.free_port(config.port)
+        port = self._ports.take(config.port)
         if config.port not in {0, port}:
             raise StackError(f"port {config.port} is taken; choose another with --port")
-        nats_port = broker.free_port(config.nats_port)
+        nats_port = self._ports.take(config.nats_port)
         self.nats_url = f"nats://{LOCALHOST}:{nats_port}"
         conf = broker.write_config(config.data / "broker", nats_port)
         self._broker = self._supervised("broker", [broker.executable(), "-c", str(conf)], {})
@@ -127,12 +129,12 @@ class Stack:
             service = name.partition("-")[0]
             scratch = config.data / "scratch" / name
             scratch.mkdir(parents=True, exist_ok=True)
-            health_port = broker.free_port()
+            health_port = self._ports.take()
             self.health[name] = f"http://{LOCALHOST}:{health_port}"
             own = {"STEMBUS_SCRATCH_DIR": str(scratch), "STEMBUS_HEALTH_PORT": str(health_port)}
             if service == "gateway":
                 # The first gateway has the port that was asked for; any will do for the others.
-                http_port = broker.free_port() if self.gateways else port
+                http_port = self._ports.take() if self.gateways else port
                 self.gateways.append(f"http://{LOCALHOST}:{http_port}")
                 own["STEMBUS_HTTP_PORT"] = str(http_port)
             if service == "separator":
@@ -188,6 +190,7 @@ class Stack:
         if self._broker is not None:
             await self._broker.stop(BROKER_GRACE)
         self._lock.close()
+        self._ports.close()
 
 
 def threads_of(separators: int, cores: int, environ: Mapping[str, str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ between two snapshots has no id and may be skipped.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     #: Changes after a revision, at most so many, lowest revision first.
     Changed = Callable[[int, int], list[Mark]]
 
-#: A comment is sent after this long without an event, so that both ends notice a dead line.
+#: A comment is sent to whoever was sent nothing for so long, so that both ends notice a dead line.
 COMMENT_SECONDS: Final = 15.0
 #: Changes looked up at once while catching up.
 PAGE: Final = 50
@@ -122,45 +123,38 @@ class Events:
             if request.transport is not None:
                 request.transport.set_write_buffer_limits(high=WRITE_BYTES)
             with suppress(ConnectionError):
-                await self._stream(request, response, reader)
+                await self._stream(_Line(request, response, self._stall_seconds), reader)
         finally:
             self._open -= 1
         return response
 
-    async def _stream(
-        self, request: web.Request, response: web.StreamResponse, reader: _Reader
-    ) -> None:
-        await self._write(request, response, b"retry: 1000\n\n")
+    async def _stream(self, line: _Line, reader: _Reader) -> None:
+        await line.write(b"retry: 1000\n\n")
         era, position, revision = self._ring.era, self._ring.end, self._projection.revision
         if reader.first is None:
-            await self._catch_up(request, response, reader, reader.changed)
+            await self._catch_up(line, reader, reader.changed)
         else:
-            await self._catch_up(request, response, reader, _until(revision, reader.first))
+            await self._catch_up(line, reader, _until(revision, reader.first))
         reader.cursor = max(reader.cursor, revision)
         while not (self._is_over(era) or reader.ended):
-            if not await self._ring.wait(position, COMMENT_SECONDS):
-                if not self._is_over(era):
-                    await self._write(request, response, b": still here\n\n")
+            # What happens to other jobs is nothing that this client hears.
+            if line.silent >= COMMENT_SECONDS:
+                await line.write(b": still here\n\n")
+            if not await self._ring.wait(position, COMMENT_SECONDS - line.silent):
                 continue
             frames = self._ring.since(position)
             position = self._ring.end
             if frames is None:  # too slow for the ring: go on from the state
-                await self._catch_up(request, response, reader, reader.changed)
+                await self._catch_up(line, reader, reader.changed)
             else:
-                await self._send(request, response, reader.wanted(frames))
+                await _send(line, reader.wanted(frames))
 
     def _is_over(self, era: int) -> bool:
         return self._closing or self._ring.era != era
 
-    async def _catch_up(
-        self,
-        request: web.Request,
-        response: web.StreamResponse,
-        reader: _Reader,
-        changed: Changed,
-    ) -> None:
+    async def _catch_up(self, line: _Line, reader: _Reader, changed: Changed) -> None:
         while marks := changed(reader.cursor, PAGE):
-            await self._send(request, response, self._frames(reader, marks))
+            await _send(line, self._frames(reader, marks))
             if len(marks) < PAGE:
                 return
 
@@ -173,20 +167,28 @@ class Events:
             # If it has changed again since, that comes later, with a higher revision.
             reader.cursor = max(reader.cursor, mark.revision)
 
-    async def _send(
-        self, request: web.Request, response: web.StreamResponse, frames: Iterable[Frame]
-    ) -> None:
-        held = bytearray()
-        for frame in frames:
-            held += frame.text
-            while len(held) >= WRITE_BYTES:
-                await self._write(request, response, bytes(held[:WRITE_BYTES]))
-                del held[:WRITE_BYTES]
-        if held:
-            await self._write(request, response, bytes(held))
 
-    async def _write(self, request: web.Request, response: web.StreamResponse, text: bytes) -> None:
-        await write(request, response, text, self._stall_seconds)
+class _Line:
+    """The connection to one client."""
+
+    def __init__(
+        self, request: web.Request, response: web.StreamResponse, stall_seconds: float
+    ) -> None:
+        self._request = request
+        self._response = response
+        self._stall_seconds = stall_seconds
+        self._clock = asyncio.get_running_loop().time
+        self._written = self._clock()
+
+    @property
+    def silent(self) -> float:
+        """Seconds since it was told something."""
+        return self._clock() - self._written
+
+    async def write(self, text: bytes) -> None:
+        """Tell it."""
+        await write(self._request, self._response, text, self._stall_seconds)
+        self._written = self._clock()
 
 
 class _Reader:
@@ -216,6 +218,17 @@ class _Reader:
                 self.ended = self._job_id is not None and frame.last
             chosen.append(frame)
         return chosen
+
+
+async def _send(line: _Line, frames: Iterable[Frame]) -> None:
+    held = bytearray()
+    for frame in frames:
+        held += frame.text
+        while len(held) >= WRITE_BYTES:
+            await line.write(bytes(held[:WRITE_BYTES]))
+            del held[:WRITE_BYTES]
+    if held:
+        await line.write(bytes(held))
 
 
 def _until(last: int, changed: Changed) -> Changed:

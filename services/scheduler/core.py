@@ -117,7 +117,9 @@ TABLE: Final[Mapping[Status | None, Mapping[type, Rule]]] = MappingProxyType(
             **_waiting(Status.PENDING),
         },
         Status.PROCESSING: {
-            Downloaded: Rule(working.downloaded, (Status.PROCESSING,)),
+            Downloaded: Rule(
+                working.downloaded, (Status.PROCESSING, Status.PENDING, Status.COMPLETED)
+            ),
             Prepared: Rule(working.prepared, (Status.PROCESSING, Status.PENDING, Status.COMPLETED)),
             Separated: Rule(working.separated, (Status.PROCESSING,)),
             Finalized: Rule(working.finalized, (Status.COMPLETED,)),

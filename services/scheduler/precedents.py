@@ -18,7 +18,7 @@ from services.scheduler.wishes import (
     wish_of,
 )
 from shared.contracts.commands import CancelJob, SubmitJob
-from shared.contracts.facts import Failed, Prepared
+from shared.contracts.facts import Downloaded, Failed, Prepared
 from shared.contracts.job import Job, Status
 
 if TYPE_CHECKING:
@@ -65,9 +65,8 @@ class Precedents:
             leader = (await self._records.job(job.follows)).job
             return Others(leader=leader, successor=await self._successor(leader))
         unclaimed = self._unclaimed(job)
-        if isinstance(message, Prepared):
-            planned = replace(job, plan=message.plan)
-            found = await self._of_result(planned, heirs=True) if job.options.reuse else _NONE
+        if isinstance(message, (Downloaded, Prepared)):
+            found = await self._of_result(_planned(job, message)) if job.options.reuse else _NONE
             return replace(found, unclaimed=unclaimed)
         heir = self._heir(job) if isinstance(message, (CancelJob, Failed, Due)) else ""
         return Others(heir=heir, unclaimed=unclaimed)
@@ -83,13 +82,12 @@ class Precedents:
         found = await self._found(job.source, job.options, job.id, now)
         if found.made is not None or found.leader is not None or job.plan is None:
             return found
-        return await self._of_result(job, heirs=False)
+        return await self._of_result(job)
 
-    async def _of_result(self, job: Job, *, heirs: bool) -> Others:
+    async def _of_result(self, job: Job) -> Others:
         """What there is for a planned job: what it comes to, or who is at work on that.
 
         The same song may have come by another address, the same model under another name.
-        ``heirs``: one that is about to go on with what another has done counts, too.
         """
         result = result_of(job)
         if result is None:
@@ -98,7 +96,8 @@ class Precedents:
             return Others(made=made)
         ids = self._ledger.relations.with_result(result)
         leader = self._at_work(ids, job.id)
-        if leader is None and heirs:
+        if leader is None and job.status is Status.PROCESSING and not job.chunks_done:
+            # One that is about to go on with what it or another has done comes first.
             waiting = self._ledger.waiting
             those = [waiting[one] for one in ids if one in waiting and waiting[one].chunks_done]
             leader = min(those, key=_age, default=None)
@@ -193,6 +192,15 @@ class Precedents:
 def _fetched_since(job: Job, since: datetime) -> bool:
     """Whether its track was downloaded after a time; of an old record its start tells."""
     return (job.fetched_at or job.started_at or job.created_at) > since
+
+
+def _planned(job: Job, fact: Downloaded | Prepared) -> Job:
+    """``job`` with what a worker tells of it, as far as that makes it planned."""
+    if isinstance(fact, Prepared):
+        return replace(job, plan=fact.plan)
+    # Not for the first time: then it has no plan, or the plan is of another song.
+    same = job.former_track == fact.track.id
+    return replace(job, track=fact.track if same else None, metadata=fact.metadata)
 
 
 def _age(job: Job) -> tuple[datetime, str]:

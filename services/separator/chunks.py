@@ -31,6 +31,8 @@ class StoredChunk:
         self._blobs = blobs
         self._key = key
         self.header = expected
+        #: What it was computed from.
+        self.heard = self._reader.heard
 
     def samples(self, source: str, block: int) -> NDArray[np.float32]:
         """A source's part of a block, (frames, channels); ``blob.corrupt`` if it is damaged."""

@@ -217,7 +217,9 @@ class Engine:
             ticket.leave()
         # Raises where it was called off: then not all windows have come.
         report(Progressed(activity=Activity.SEPARATING, fraction=1.0))
-        self._blobs.put(request.key, pack_span(header, windows.sums()), lasting=False)
+        self._blobs.put(
+            request.key, pack_span(header, windows.sums(), windows.heard), lasting=False
+        )
         # Where it was computed at the end, at least.
         return ChunkStored(seconds=seconds, device=str(ticket.device))
 

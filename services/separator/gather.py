@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from services.separator.chunks import StoredChunk
+from services.separator.hearing import Hearing
 from services.separator.tracks import whole_track
 from shared.contracts.audio import CHANNELS, FRAME_BYTES, Plan, Track
 from shared.errors import Code, TerminalError
@@ -55,30 +56,44 @@ class Gathering:
         self._plan = plan
         self._chunk_keys = chunk_keys
         self._opened: dict[int, StoredChunk] = {}
+        #: Chunks that were computed from something else than the track.
+        self._mistaken: tuple[int, ...] = ()
 
     def blocks(self) -> Iterator[Block]:
         """All of the track in order, each frame once, in blocks of at most BLOCK_FRAMES.
 
         ``ChunkLostError`` where a chunk can't be used; ``TrackLostError`` where the track can't,
-        at the end if its bytes are others than those that it is named after.
+        at the end if its bytes are others than those that it is named after.  Whoever heard
+        others while it was damaged computed something else: such a chunk is lost, too.
         """
         plan = self._plan
         with _losing_track():
             key = whole_track(self._blobs, self._track)
-        heard = track_hash()
+
+        def read(span: Span) -> bytes:
+            with _losing_track():
+                return self._blobs.get_range(key, span.start * FRAME_BYTES, span.end * FRAME_BYTES)
+
+        whole, hearing = track_hash(), Hearing(read)
+        self._opened = {}
         for block in range(-(-plan.frames // BLOCK_FRAMES)):
             span = Span(block * BLOCK_FRAMES, min((block + 1) * BLOCK_FRAMES, plan.frames))
-            with _losing_track():
-                data = self._blobs.get_range(key, span.start * FRAME_BYTES, span.end * FRAME_BYTES)
-            heard.update(data)
+            data = read(span)
+            whole.update(data)
             mix = np.frombuffer(data, dtype="<f4").reshape(-1, CHANNELS)
-            sums = self._sums(block, span)
+            sums = self._sums(block, span, hearing)
+            hearing.hear(span, data)
             yield Block(span.start, mix, stems_of(plan, self._track, mix, sums, plan.stems))
-        if heard.hexdigest() != self._track.id:
+        if whole.hexdigest() != self._track.id:
             raise TrackLostError(TerminalError(Code.BLOB_CORRUPT, f"{key}: it was changed"))
+        self._mistaken = hearing.mistaken()
+        if self._mistaken:
+            raise self._mistake(self._mistaken[0])
 
     def lost(self, chunk: int) -> ChunkLostError | None:
         """What is wrong with a chunk, all of which is read."""
+        if chunk in self._mistaken:
+            return self._mistake(chunk)
         try:
             with _losing(chunk):
                 self._open(chunk).verify()
@@ -86,13 +101,19 @@ class Gathering:
             return exc
         return None
 
-    def _sums(self, block: int, span: Span) -> dict[str, NDArray[np.float32]]:
+    def _mistake(self, chunk: int) -> ChunkLostError:
+        detail = f"{self._chunk_keys[chunk]}: it was computed while the track was another"
+        return ChunkLostError(chunk, TerminalError(Code.BLOB_CORRUPT, detail))
+
+    def _sums(self, block: int, span: Span, hearing: Hearing) -> dict[str, NDArray[np.float32]]:
         sums = {
             source: np.zeros((span.frames, CHANNELS), np.float32) for source in self._plan.computed
         }
         for chunk in chunks_over(self._plan, span):
             with _losing(chunk):
-                stored = self._near(chunk)
+                if chunk not in self._opened:
+                    hearing.expect(chunk, self._near(chunk).heard, span.start)
+                stored = self._opened[chunk]
                 covered = stored.header.part(block)
                 part = slice(covered.start - span.start, covered.end - span.start)
                 for source, total in sums.items():
@@ -100,15 +121,14 @@ class Gathering:
         return sums
 
     def _near(self, chunk: int) -> StoredChunk:
-        """A chunk that is opened once, and let go when it lies behind."""
-        if chunk not in self._opened:
-            stored = self._open(chunk)
-            start = stored.header.start
-            behind = [one for one, it in self._opened.items() if it.header.span.end <= start]
-            for one in behind:
-                del self._opened[one]
-            self._opened[chunk] = stored
-        return self._opened[chunk]
+        """Open a chunk that has come near; those that lie behind are let go."""
+        stored = self._open(chunk)
+        start = stored.header.start
+        behind = [one for one, it in self._opened.items() if it.header.span.end <= start]
+        for one in behind:
+            del self._opened[one]
+        self._opened[chunk] = stored
+        return stored
 
     def _open(self, chunk: int) -> StoredChunk:
         return StoredChunk(self._blobs, self._chunk_keys[chunk], header_of(self._plan, chunk))

@@ -9,6 +9,7 @@ import numpy as np
 from services.separator.batching import Kind
 from shared.contracts.audio import CHANNELS, FRAME_BYTES, Pass, Plan, Track
 from shared.errors import Code, TerminalError
+from shared.separation.spans import heard_in
 from shared.separation.windows import (
     Span,
     input_span,
@@ -68,7 +69,10 @@ class ChunkWindows:
         spans = [input_span(plan, one, window, kind.valid_frames) for one, window, kind in wanted]
         whole = Span(min(one.start for one in spans), max(one.end for one in spans))
         inside = whole.common(Span(0, plan.frames))
-        audio = _normalized(track, inside, read)
+        data = _frames(track, inside, read)
+        #: What all of it is computed from.
+        self.heard = heard_in(inside, data)
+        audio = _normalized(track, data)
         self.runs: Sequence[Run] = [
             Run(*what, given := _around(audio, inside, span), _silence_in(given))
             for what, span in zip(wanted, spans, strict=True)
@@ -132,11 +136,15 @@ def _silence_in(given: Samples) -> bytes | None:
     return bytes(first.tobytes())
 
 
-def _normalized(track: Track, span: Span, read: ReadFrames) -> Samples:
-    """The track's frames as the model sees them, (channels, frames)."""
+def _frames(track: Track, span: Span, read: ReadFrames) -> bytes:
     data = read(span.start, span.end)
     if len(data) != span.frames * FRAME_BYTES:
         raise TerminalError(Code.BLOB_CORRUPT, f"track {track.id} is shorter than it says")
+    return data
+
+
+def _normalized(track: Track, data: bytes) -> Samples:
+    """The track's frames as the model sees them, (channels, frames)."""
     frames = np.frombuffer(data, dtype="<f4").reshape(-1, CHANNELS)
     mean, scale = (np.float32(number) for number in normalization(track))
     return np.ascontiguousarray(((frames - mean) / scale).T)

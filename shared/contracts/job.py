@@ -105,6 +105,8 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     track: Track | None = None
     #: When that track was downloaded, by whichever job.
     fetched_at: datetime | None = None
+    #: While it is fetched anew: the id of the one that the finished chunks were computed from.
+    former_track: str = ""
     plan: Plan | None = None
     result: Result | None = None
     error: Problem | None = None

@@ -14,6 +14,8 @@ RESULT_VERSION: Final = 3
 #: Bytes of a picture's hash, and of a track's.
 _PICTURE_BYTES: Final = 16
 _TRACK_BYTES: Final = 20
+#: Bytes of the hash of what a chunk was computed from.
+_HEARD_BYTES: Final = 16
 
 
 def picture_id(data: bytes) -> str:
@@ -24,6 +26,11 @@ def picture_id(data: bytes) -> str:
 def track_hash() -> hashlib.blake2b:
     """What a track's PCM is put through; its id is what comes out, in hexadecimal."""
     return hashlib.blake2b(digest_size=_TRACK_BYTES)
+
+
+def heard_hash() -> hashlib.blake2b:
+    """What the frames are put through that a chunk is computed from."""
+    return hashlib.blake2b(digest_size=_HEARD_BYTES)
 
 
 def result_id(track: Track, plan: Plan, audio_format: AudioFormat, metadata: Metadata) -> str:

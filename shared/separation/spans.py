@@ -21,12 +21,13 @@ from msgspec import Struct
 from shared.contracts.audio import CHANNELS, FRAME_BYTES, Plan
 from shared.contracts.codec import encode
 from shared.errors import Code, TerminalError
+from shared.separation.identity import heard_hash
 from shared.separation.windows import Span, output_span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAGIC: Final = b"STEMSUM2"
+MAGIC: Final = b"STEMSUM3"
 _LENGTH: Final = struct.Struct("<I")
 #: Bytes before the header.
 PREFIX_BYTES: Final = len(MAGIC) + _LENGTH.size
@@ -61,8 +62,23 @@ class SpanHeader(Struct, frozen=True, kw_only=True):
         return self.span.common(Span(block * BLOCK_FRAMES, (block + 1) * BLOCK_FRAMES))
 
 
+class Heard(Struct, frozen=True, kw_only=True):
+    """What a chunk was computed from: these frames of the track."""
+
+    start: int
+    frames: int
+    #: ``heard_hash`` of them, interleaved float32.
+    hash: str
+
+    @property
+    def span(self) -> Span:
+        """The frames."""
+        return Span(self.start, self.start + self.frames)
+
+
 class _SealedHeader(Struct, frozen=True, kw_only=True):
     header: SpanHeader
+    heard: Heard
     #: Of each source the checksums of its blocks, in order, in hexadecimal.
     blocks: tuple[tuple[str, ...], ...]
     #: Checksum of all of the above.
@@ -74,6 +90,7 @@ class SpanReader:
 
     def __init__(self, sealed: _SealedHeader, payload_at: int, key: str) -> None:
         self.header = sealed.header
+        self.heard = sealed.heard
         self._checks = sealed.blocks
         self._payload_at = payload_at
         self._key = key
@@ -104,8 +121,15 @@ def header_of(plan: Plan, chunk: int) -> SpanHeader:
     )
 
 
-def pack_span(header: SpanHeader, sums: NDArray[np.float32]) -> bytes:
-    """The blob of ``sums``, shape (sources, frames, channels)."""
+def heard_in(span: Span, data: bytes) -> Heard:
+    """That these frames were heard, (frames, channels) float32."""
+    digest = heard_hash()
+    digest.update(data)
+    return Heard(start=span.start, frames=span.frames, hash=digest.hexdigest())
+
+
+def pack_span(header: SpanHeader, sums: NDArray[np.float32], heard: Heard) -> bytes:
+    """The blob of ``sums``, shape (sources, frames, channels), computed from what was heard."""
     payload = np.ascontiguousarray(sums, dtype="<f4")
     parts = [header.part(block) for block in header.blocks]
     blocks = tuple(
@@ -115,7 +139,8 @@ def pack_span(header: SpanHeader, sums: NDArray[np.float32]) -> bytes:
         )
         for source in payload
     )
-    sealed = encode(_SealedHeader(header=header, blocks=blocks, seal=_seal(header, blocks)))
+    seal = _seal(header, heard, blocks)
+    sealed = encode(_SealedHeader(header=header, heard=heard, blocks=blocks, seal=seal))
     data = payload.reshape(-1).view(np.uint8).data
     return b"".join((MAGIC, _LENGTH.pack(len(sealed)), sealed, data))
 
@@ -139,7 +164,7 @@ def open_span(header: bytes, expected: SpanHeader, size: int, key: str) -> SpanR
         raise TerminalError(Code.BLOB_CORRUPT, f"{key}: {exc}") from exc
     if sealed.header != expected:
         raise TerminalError(Code.BLOB_CORRUPT, f"{key}: it is of another chunk or model")
-    if sealed.seal != _seal(sealed.header, sealed.blocks):
+    if sealed.seal != _seal(sealed.header, sealed.heard, sealed.blocks):
         raise TerminalError(Code.BLOB_CORRUPT, f"{key}: its header's checksum is wrong")
     payload_at = PREFIX_BYTES + len(header)
     if size != payload_at + len(expected.sources) * expected.frames * FRAME_BYTES:
@@ -151,6 +176,6 @@ def _checksum(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()[: 2 * _CHECK_BYTES]
 
 
-def _seal(header: SpanHeader, blocks: tuple[tuple[str, ...], ...]) -> str:
+def _seal(header: SpanHeader, heard: Heard, blocks: tuple[tuple[str, ...], ...]) -> str:
     said = "\n".join(",".join(source) for source in blocks)
-    return hashlib.sha256(encode(header) + said.encode()).hexdigest()
+    return hashlib.sha256(encode(header) + encode(heard) + said.encode()).hexdigest()

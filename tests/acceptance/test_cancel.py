@@ -12,7 +12,7 @@ from tests.acceptance.api import Api, endings, separating
 from tests.acceptance.gate import gated
 from tests.support import media
 from tests.support.audio import song
-from tests.support.processes import ends_within, freeze
+from tests.support.processes import ends_within, freeze, thaw
 from tests.support.stack import running_stack
 
 if TYPE_CHECKING:
@@ -91,10 +91,17 @@ async def test_cancelling_again_is_no_error(api: Api, long_song: Path) -> None:
     assert endings(answers[-1]) == ["cancelled"]
 
 
-async def test_a_cancelled_job_completes_after_a_retry(api: Api, long_song: Path) -> None:
+async def test_a_cancelled_job_completes_after_a_retry(
+    api: Api, narrow_stack: RunningStack, long_song: Path
+) -> None:
     job = await api.submit(long_song)
     await api.until(job["id"], separating)
-    before = await api.order(job["id"], "cancel")
+    engine = narrow_stack.engine()
+    freeze(engine)  # so that it is not done before it is called off
+    try:
+        before = await api.order(job["id"], "cancel")
+    finally:
+        thaw(engine)
     after = await api.order(job["id"], "retry")
     assert after["status"] in {"pending", "processing"}
     assert after["progress"] >= 30  # the download is not done again

@@ -221,8 +221,13 @@ async def test_a_cancelled_job_is_an_exit_code_of_its_own(
     words = ("separate", str(path), "--model", "tiny", "--data", str(stack.data), "--json")
     await api.offered("tiny")
     process = await started(tmp_path, *words)
+    known = {job["id"] for job in (await api.ask("GET", "/v1/jobs?limit=200")).json["jobs"]}
+    job_id = ""
     async with asyncio.timeout(PATIENCE), aclosing(api.events()) as events:
-        job_id = str((await anext(events)).data["id"])
+        async for event in events:
+            if event.kind == "job" and event.data["id"] not in known:
+                job_id = str(event.data["id"])
+                break
     await api.until(job_id, separating)
     await api.order(job_id, "cancel")
     said = await result(process)

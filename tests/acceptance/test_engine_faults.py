@@ -150,8 +150,8 @@ def deleted(chunk: Path) -> None:
     chunk.unlink()
 
 
-#: By the chunk that it is done to.
-DAMAGE: dict[str, Callable[[Path], None]] = {"0": flipped, "1": truncated, "2": deleted}
+#: What is done to chunks, each to another one.
+DAMAGE: tuple[Callable[[Path], None], ...] = (flipped, truncated, deleted)
 
 
 async def test_of_chunks_that_are_damaged_in_the_store_only_these_are_computed_again(
@@ -160,10 +160,11 @@ async def test_of_chunks_that_are_damaged_in_the_store_only_these_are_computed_a
     job_id = await trial.submit()
     await trial.chunk_done(job_id, len(DAMAGE))
     await trial.in_the_middle(job_id)
-    for unit, damage in DAMAGE.items():
+    damaged = list(trial.heard.done(job_id))[: len(DAMAGE)]
+    for unit, damage in zip(damaged, DAMAGE, strict=True):
         damage(trial.chunk(job_id, unit))
     thaw(trial.stack.engine())
-    await trial.assert_unharmed(job_id, expected, again=DAMAGE)
+    await trial.assert_unharmed(job_id, expected, again=damaged)
 
 
 @pytest.mark.parametrize("damage", [flipped, truncated, emptied, deleted])
@@ -173,6 +174,8 @@ async def test_a_track_that_is_damaged_under_a_job_is_fetched_again_and_nothing_
     job_id = await trial.submit()
     await trial.chunk_done(job_id)
     await trial.in_the_middle(job_id)
+    await trial.heard.flush()
+    finished = trial.heard.done(job_id).keys()
     (track,) = (trial.stack.data / "blobs" / "tracks").glob("*/audio.f32")
     damage(track)
     thaw(trial.stack.engine())
@@ -184,8 +187,14 @@ async def test_a_track_that_is_damaged_under_a_job_is_fetched_again_and_nothing_
     for name, samples in stems.items():
         np.testing.assert_allclose(samples, expected[name], rtol=0, atol=QUANTIZATION)
     await trial.swept(job_id)
+    # What was computed from the track as it was is good.
+    await trial.heard.flush()
+    assert finished
+    done = trial.heard.done(job_id)
+    assert {unit: len(done[unit]) for unit in finished} == dict.fromkeys(finished, 1)
 
 
+@pytest.mark.promise
 async def test_a_job_cancelled_in_the_middle_of_a_chunk_leaves_nothing_and_the_engine_warm(
     trial: Trial,
 ) -> None:

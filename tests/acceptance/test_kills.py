@@ -96,6 +96,7 @@ async def test_jobs_complete_although_both_their_workers_are_killed(
         await gate.reached()
         separated = await api.submit(long_song)
         await api.until(separated["id"], separating)
+        await heard.flush()
         finished = heard.done(separated["id"]).keys()
         for service in ("downloader", "separator"):
             killed = killed_stack.kill(service)

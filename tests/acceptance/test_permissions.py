@@ -17,6 +17,7 @@ import pytest
 
 from services.cli import broker
 from services.cli.client import Client
+from services.cli.ports import free_port
 from services.cli.supervisor import Supervised
 from shared.contracts.job import Status
 from shared.contracts.request import Options
@@ -41,7 +42,7 @@ def _url(user: str, port: int) -> str:
 @pytest.fixture
 async def port(tmp_path: Path) -> AsyncIterator[int]:
     """A broker that runs ``deploy/nats.conf``, on a free port and in a folder of the test's."""
-    port = broker.free_port()
+    port = free_port()
     text = (ROOT / "deploy" / "nats.conf").read_text()
     text = re.sub(r"(?m)^listen: .*$", f"listen: 127.0.0.1:{port}", text)
     text = re.sub(r"(?m)^http: .*$", "", text)
@@ -66,7 +67,7 @@ def _died(name: str, code: int) -> None:
 async def test_a_song_takes_the_whole_road_with_each_service_confined_to_its_subjects(
     port: int, tmp_path: Path
 ) -> None:
-    http_port = broker.free_port()
+    http_port = free_port()
     logs = {name: tmp_path / f"{name}.log" for name in SERVICES}
     async with AsyncExitStack() as stack:
         for name in SERVICES:

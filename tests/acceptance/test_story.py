@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -9,6 +10,7 @@ import nats
 import pytest
 
 from shared.jetstream.connection import flushed
+from tests.acceptance.api import PATIENCE
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -93,10 +95,8 @@ async def test_nothing_is_left_on_the_bus_once_all_jobs_have_ended(
     bus = await nats.connect(stack.nats_url)
     try:
         jetstream = bus.jetstream()
-        for _ in range(500):
-            left = (await jetstream.stream_info(stream)).state.messages
-            if not left:
-                return
+        async with asyncio.timeout(PATIENCE):
+            while (await jetstream.stream_info(stream)).state.messages:  # noqa: ASYNC110 - only asking tells
+                await asyncio.sleep(0.05)
     finally:
         await bus.close()
-    pytest.fail(f"{left} messages are left in {stream}")

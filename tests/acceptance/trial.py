@@ -13,7 +13,7 @@ import numpy as np
 from shared.contracts.facts import Separated
 from shared.contracts.live import Tick
 from shared.contracts.work import Stage
-from tests.acceptance.api import Api, endings
+from tests.acceptance.api import TERMINAL, Api, endings
 from tests.acceptance.listening import hear
 from tests.support.overhearing import overhearing
 from tests.support.processes import freeze, thaw
@@ -163,6 +163,10 @@ async def trying(stack: RunningStack, path: Path) -> AsyncIterator[Trial]:
         finally:
             for pid in stack.family():
                 thaw(pid)
-        for job in (await trial.api.ask("GET", "/v1/jobs")).json["jobs"]:
-            if job["status"] in {"completed", "failed", "cancelled"}:
-                await trial.forget(job["id"])
+        jobs = (await trial.api.ask("GET", "/v1/jobs")).json["jobs"]
+        for job in jobs:
+            if job["status"] not in TERMINAL:  # of a trial that has failed
+                await trial.api.ask("POST", f"/v1/jobs/{job['id']}/cancel")
+                await trial.api.ended(job["id"])
+        for job in jobs:
+            await trial.forget(job["id"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from services.cli import broker
+from services.cli.ports import free_port
 from shared.telemetry import json_log
 from tests.benchmarks.child import GRACE, started
 
@@ -39,8 +40,8 @@ class Plane:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._port = broker.free_port()
-        self._nats_port = broker.free_port()
+        self._port = free_port()
+        self._nats_port = free_port()
         self._running: dict[str, Supervised] = {}
 
     @property

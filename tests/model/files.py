@@ -28,11 +28,18 @@ def track_of(work: Work) -> str | None:
 class Files:
     """What workers store, find and remove."""
 
-    def __init__(self, clock: Clock, chunks: tuple[int, ...], *, mirrors: bool) -> None:
+    def __init__(
+        self, clock: Clock, chunks: tuple[int, ...], *, mirrors: bool, changing: bool
+    ) -> None:
         self._clock = clock
         self._cuts: Final = chunks
         #: Whether all hosts have the same songs.
         self._mirrors: Final = mirrors
+        #: Whether a site may have another song by the time something was lost.
+        self._changing: Final = changing
+        self.losses = 0
+        #: From which track a chunk was computed.
+        self.heard: dict[Chunk, str] = {}
         self.chunks: dict[Chunk, datetime] = {}
         self.tracks: dict[str, datetime] = {}
         self.results: dict[str, datetime] = {}
@@ -42,16 +49,18 @@ class Files:
         return self._cuts[sum(track.encode()) % len(self._cuts)]
 
     def fetch(self, source: Source) -> Track:
-        """Download a song; the same one is the same track."""
+        """Download a song; the same one is the same track, as long as its site does not change."""
         address = source.url or ""
         song = address.rpartition("/")[2] if self._mirrors else address
-        track = "t" + "".join(filter(str.isalnum, song))
+        edition = self.losses // 2 % 2 if self._changing else 0
+        track = "t" * (1 + edition) + "".join(filter(str.isalnum, song))
         self.tracks[track] = self._clock.now
         return Track(id=track, frames=jobs.track(self.cut(track)).frames, mean=0.0, std=0.5)
 
     def separate(self, work: SeparateWork) -> None:
         """Store a chunk."""
         self.chunks[work.run, work.attempt, work.chunk] = self._clock.now
+        self.heard[work.run, work.attempt, work.chunk] = work.track.id
 
     def finalize(self, work: FinalizeWork) -> Result:
         """Store the stems."""
@@ -65,6 +74,11 @@ class Files:
             frames=work.plan.frames,
             stems=jobs.result().stems,
         )
+
+    def mixed(self, work: FinalizeWork) -> list[str]:
+        """Other tracks than its own that its chunks were computed from."""
+        parts = ((work.run, attempt, n) for n, attempt in enumerate(work.attempts))
+        return sorted({self.heard.get(part, work.track.id) for part in parts} - {work.track.id})
 
     def missing(self, work: Work) -> list[object]:
         """What ``work`` needs and is not there."""

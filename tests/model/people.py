@@ -233,6 +233,8 @@ class Workers:
             excused = self._world.loose or (self._world.mirrors and missing == [track_of(work)])
             must(not awaited or excused, f"swept, and still needed: {missing}")
             outcome = "lost"
+        if outcome == "lost":
+            self._world.files.losses += 1
         if outcome == "slow down" and not work.unit.startswith("source"):
             outcome = "retryable"
         self._bus.send(self._fact(work, outcome), again=again)
@@ -265,6 +267,8 @@ class Workers:
                 files.separate(work)
                 return fact_of(work)
             case FinalizeWork():
+                others = files.mixed(work)
+                must(not others, f"{work.job_id} is put together of {others}, too")
                 made = files.finalize(work)
                 return replace(finalized(work.attempt, job_id=work.job_id), result=made)
             case _:

@@ -90,6 +90,8 @@ _TWINS: Final = (
 #: Jobs that want the same come, and are called off at whatever stage; or taken up again as well.
 TWINS: Final = stories(_TWINS, 140)
 TWINS_RETRIED: Final = stories((*_TWINS, *("retry",) * 8), 140)
+#: The same while tracks and chunks get lost all the time.
+TWINS_LOST: Final = stories((*_TWINS, *("lost",) * 8), 140)
 #: Runs are left and taken over all the time, and nothing else happens.
 HEIRS: Final = stories(
     (

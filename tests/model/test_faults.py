@@ -17,6 +17,7 @@ from tests.model.settings import (
     MANY_OWNERS,
     STORIES,
     TWINS,
+    TWINS_LOST,
     TWINS_RETRIED,
     with_more,
 )
@@ -24,6 +25,7 @@ from tests.model.story import Step, Story
 from tests.model.watch import ViolationError
 from tests.model.world import (
     World,
+    changing,
     mirrors,
     one_download,
     one_separator,
@@ -139,6 +141,12 @@ FAULTS = {
     ),
     "one song by two addresses is two songs": Fault(
         twin_faults.nobody_looks_at_the_song, "compute the same", TWINS, mirrors
+    ),
+    "another track is taken for the same": Fault(
+        twin_faults.whatever_is_fetched_anew_is_the_same, "is put together of", TWINS_LOST, changing
+    ),
+    "a follower takes another song": Fault(
+        twin_faults.any_song_will_do, "given another song", TWINS_LOST, changing
     ),
     "followers are forgotten": Fault(twin_faults.followers_are_forgotten, "stuck", TWINS, one_song),
     "what is shared is removed": Fault(

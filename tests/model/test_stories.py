@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from tests.model.settings import CHECKED, MANY_CHUNKS, MANY_OWNERS, STORIES, TWINS, TWINS_RETRIED
+from tests.model.settings import (
+    CHECKED,
+    MANY_CHUNKS,
+    MANY_OWNERS,
+    STORIES,
+    TWINS,
+    TWINS_LOST,
+    TWINS_RETRIED,
+)
 from tests.model.story import Step
 from tests.model.telling import told
-from tests.model.world import mirrors, one_download, one_separator, one_song, two
+from tests.model.world import changing, mirrors, one_download, one_separator, one_song, two
 
 
 @CHECKED
@@ -38,6 +46,12 @@ def test_one_song_by_several_addresses_is_separated_once(steps: list[Step]) -> N
 @given(steps=TWINS_RETRIED)
 def test_whoever_is_retried_meanwhile_finds_his_place(steps: list[Step]) -> None:
     told(steps, mirrors)
+
+
+@CHECKED
+@given(steps=TWINS_LOST)
+def test_nobody_gets_another_song_where_the_sites_change_theirs(steps: list[Step]) -> None:
+    told(steps, changing)
 
 
 @CHECKED

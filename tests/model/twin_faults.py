@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from services.scheduler import dispatcher, ledger, precedents, records
 from services.scheduler.decision import Changed, LeaderEnded, Others
+from services.scheduler.rules import record, sharing
 from shared.contracts.commands import CancelJob, RetryJob
 from shared.contracts.request import Options
 from shared.contracts.work import SweepWork
@@ -65,6 +66,16 @@ def nobody_looks_at_the_song(patch: pytest.MonkeyPatch) -> None:
         return Others()
 
     patch.setattr(precedents.Precedents, "_of_result", nothing)
+
+
+def whatever_is_fetched_anew_is_the_same(patch: pytest.MonkeyPatch) -> None:
+    """Finished chunks are kept although the track that was fetched anew is another one."""
+    patch.setattr(record, "without_plan", lambda job: job)
+
+
+def any_song_will_do(patch: pytest.MonkeyPatch) -> None:
+    """A follower takes what its leader has come to, whichever song that is by now."""
+    patch.setattr(sharing, "_serves", lambda leader, job: leader.result and job.held_at is None)
 
 
 def followers_are_forgotten(patch: pytest.MonkeyPatch) -> None:

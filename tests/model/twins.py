@@ -33,6 +33,7 @@ class Twins:
             *self._beside_one_another(after),
             *self._same_place(orders),
             *self._heirs_first(before, after),
+            *self._same_song(before, after),
         ]
         self._finished |= {(after.run_id, chunk) for chunk in _done(after)}
         if after.status is Status.COMPLETED and after.result is not None:
@@ -93,6 +94,15 @@ class Twins:
             and wish_of(job) == wish_of(after)
         ]
         return [f"{after.id} begins before {heirs} go on"] if heirs and after.options.reuse else []
+
+    def _same_song(self, before: Job | None, after: Job) -> list[str]:
+        """Whoever follows for a song's sake, and not for its address, gets that one."""
+        if before is None or before.follows is None or before.track is None or after.track is None:
+            return []
+        leader = self._world.store.job(before.follows)
+        if after.track.id == before.track.id or (leader and wish_of(leader) == wish_of(after)):
+            return []
+        return [f"{after.id} is given another song: {after.track.id} for {before.track.id}"]
 
     def _same_place(self, orders: list[SeparateWork]) -> list[str]:
         """Two jobs never store under the same key."""

@@ -69,7 +69,7 @@ class Seat:
 class World:
     """What there is, and what can happen to it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by keyword
         self,
         *,
         double: bool = False,
@@ -80,6 +80,7 @@ class World:
         twins: bool = True,
         hosts: int = 3,
         mirrors: bool = False,
+        changing: bool = False,
     ) -> None:
         #: Whether two schedulers may take themselves for the owner at once.
         self.double = double
@@ -99,7 +100,7 @@ class World:
         self.owners = ("a", "b", "c")
         self.clock = Clock()
         self.bus = Bus(self.clock)
-        self.files = Files(self.clock, chunks, mirrors=mirrors)
+        self.files = Files(self.clock, chunks, mirrors=mirrors, changing=changing)
         self.store = WatchedStore()
         self.store.before_write = self.store.after_write = self.checkpoint
         #: What is being decided on.
@@ -270,6 +271,11 @@ def one_song() -> World:
 def mirrors() -> World:
     """Everybody wants the same, by the addresses of three hosts that all have it."""
     return World(chunks=(12,), songs=14, mirrors=True)
+
+
+def changing() -> World:
+    """The same, and by the time that something was lost they may have another song."""
+    return World(chunks=(5,), songs=14, hosts=2, mirrors=True, changing=True)
 
 
 def two_of_one_song() -> World:

@@ -9,12 +9,19 @@ from numpy.typing import NDArray
 
 from shared.contracts.audio import SAMPLE_RATE, Track
 from shared.separation.identity import track_hash
+from shared.separation.spans import Heard, heard_in
 
 if TYPE_CHECKING:
     from shared.blobs import BlockingBlobs
+    from shared.separation.windows import Span
 
 #: Samples, (frames, 2).
 Audio: TypeAlias = NDArray[np.float32]
+
+
+def heard_of(audio: Audio, span: Span) -> Heard:
+    """That a chunk was computed from these frames."""
+    return heard_in(span, audio[span.start : span.end].astype("<f4").tobytes())
 
 
 def silence(frames: int) -> Audio:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from services.cli.broker import executable, free_port, prepare, write_config
+from services.cli.broker import executable, prepare, write_config
 from services.cli.config import LOCALHOST
+from services.cli.ports import free_port
 from shared.jetstream.connection import connect
 from shared.jetstream.topology import provision
 

@@ -72,7 +72,8 @@ def plan_of(frames: int, passes: tuple[Pass, ...] = ONE_PASS, chunk_frames: int 
 def made_job(blobs: BlockingBlobs, plan: Plan, *, run: str = "") -> Made:
     """A job with chance contributions in each chunk; every chunk at another attempt."""
     chance = np.random.default_rng(7)
-    track = audio.stored_track(blobs, audio.noise(plan.frames, seed=3, level=0.08))
+    mix = audio.noise(plan.frames, seed=3, level=0.08)
+    track = audio.stored_track(blobs, mix)
     totals = {source: audio.silence(plan.frames) for source in plan.computed}
     units: dict[str, Unit] = {}
     for chunk in range(plan.chunks):
@@ -82,9 +83,9 @@ def made_job(blobs: BlockingBlobs, plan: Plan, *, run: str = "") -> Made:
         for source, one in zip(header.sources, sums, strict=True):
             totals[source][header.start : header.start + header.frames] += one
         attempt = 1 + chunk % 3
+        heard = audio.heard_of(mix, header.span)
         units[str(chunk)] = Unit(state=UnitState.DONE, attempt=attempt)
-        blobs.put(chunk_key(run or JOB, attempt, chunk), pack_span(header, sums))
-    mix = audio.noise(plan.frames, seed=3, level=0.08)
+        blobs.put(chunk_key(run or JOB, attempt, chunk), pack_span(header, sums, heard))
     job = Job(
         id=JOB,
         source=Source(url="https://example.org/a.mp3"),

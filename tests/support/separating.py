@@ -165,7 +165,7 @@ def scattered(
     keys = tuple(f"work/j/1/chunk-{n}" for n in range(plan.chunks))
     for chunk in order if order is not None else reversed(range(plan.chunks)):
         made = separate(model, plan, audio, chunk, batch=batch)
-        blobs.put(keys[chunk], pack_span(header_of(plan, chunk), made.sums))
+        blobs.put(keys[chunk], pack_span(header_of(plan, chunk), made.sums, made.windows.heard))
     return track, keys
 
 

@@ -107,6 +107,10 @@ def _app(folder: Path, site: Site) -> web.Application:
                 "/songs.html",
                 _page('<audio src="/media/song.mp3"></audio><audio src="/media/b.mp3"></audio>'),
             ),
+            web.get(
+                "/long-songs.html",
+                _page('<audio src="/media/song.mp3"></audio><audio src="/stall.mp3"></audio>'),
+            ),
             web.get("/internal.html", _page('<audio src="http://10.0.0.7/a.mp3"></audio>')),
             web.get("/covered.html", _page(_VIDEO.format("/media/cover.jpg"))),
             web.get("/long-cover.html", _page(_VIDEO.format("/endless.jpg"))),

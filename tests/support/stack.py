@@ -115,6 +115,8 @@ def environment(home: Path, settings: Mapping[str, str] | None = None) -> dict[s
         "HF_HUB_OFFLINE": "1",
         "STEMBUS_ALLOW_NETWORKS": "127.0.0.0/8",
         "STEMBUS_TORCH_THREADS": "1",
+        # A disk that is busy with other tests' stacks turns no 201 into a 202.
+        "STEMBUS_ANSWER_SECONDS": "30",
         **(settings or {}),
     }
 

@@ -13,9 +13,11 @@ from services.scheduler.progress import reached
 from services.scheduler.wishes import another_run
 from shared.contracts.job import TIMELINE_LIMIT, Job, Legacy, Moment, Phase, Status
 from shared.contracts.problem import Problem
+from shared.contracts.unit import UnitState
 from shared.contracts.work import (
     UNIT_PREPARE,
     UNIT_SOURCE,
+    UNIT_STEMS,
     UNIT_SWEEP_LEFT,
     StopOrder,
     SweepWork,
@@ -24,6 +26,9 @@ from shared.contracts.work import (
 from shared.errors import Code, RetryableError, TerminalError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from shared.contracts.audio import Track
     from shared.contracts.unit import Unit
 
 #: Errors that say that stored files are gone or damaged.
@@ -153,6 +158,37 @@ def from_the_start(job: Job) -> Job:
     """What was stored can't be relied on: nothing is done, and attempts count on."""
     job = without_chunks(job)
     return replace(job, phase=None, track=None, fetched_at=None, plan=None, units={})
+
+
+def without_track(job: Job) -> Job:
+    """Its track is gone or damaged, and fetched anew; finished chunks stay.
+
+    If it is the same again, they are of use: whoever puts them together compares what each has
+    heard with the track.
+    """
+    kept = {
+        name: unit
+        for name, unit in job.units.items()
+        if unit.state is UnitState.DONE and name not in {UNIT_SOURCE, UNIT_STEMS}
+    }
+    return replace(
+        job,
+        phase=None,
+        track=None,
+        fetched_at=None,
+        former_track=job.track.id if job.track else job.former_track,
+        units=kept,
+        attempt_floor=attempts_of(job),
+    )
+
+
+def with_track(job: Job, track: Track, fetched_at: datetime | None, at: Circumstances) -> Job:
+    """``job`` with what it is about, at the phase that it has reached with that."""
+    if job.plan is not None and job.former_track != track.id:
+        job = without_plan(job)
+    job = replace(job, track=track, fetched_at=fetched_at, former_track="")
+    whole = job.plan is not None and job.chunks_done == job.plan.chunks
+    return at_phase(job, Phase.FINALIZATION if whole else Phase.SEPARATION, at)
 
 
 def pause(failures: int, problem: Problem, at: Circumstances) -> timedelta:

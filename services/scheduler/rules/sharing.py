@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -15,6 +15,7 @@ from services.scheduler.rules.record import (
     ended,
     swept,
     unclaimed,
+    with_track,
     with_unit,
     without_chunks,
 )
@@ -26,6 +27,8 @@ from shared.errors import Code
 
 if TYPE_CHECKING:
     from services.scheduler.decision import Answered, LeaderEnded
+
+_NO_TRACK: Final = "there is no track to be taken"
 
 
 def completed_like(job: Job, other: Job, at: Circumstances, note: str) -> Changed:
@@ -59,8 +62,10 @@ def with_track_of(job: Job, other: Job, at: Circumstances) -> Job:
     """``job`` with the track of ``other``: nothing is left to be downloaded."""
     known = job.units.get(UNIT_SOURCE)
     done = Unit(UnitState.DONE, max(known.attempt if known else 0, job.attempt_floor))
-    job = replace(job, track=other.track, fetched_at=other.fetched_at, metadata=other.metadata)
-    return at_phase(with_unit(job, UNIT_SOURCE, done), Phase.SEPARATION, at)
+    if other.track is None:
+        raise AssertionError(_NO_TRACK)
+    job = with_unit(replace(job, metadata=other.metadata), UNIT_SOURCE, done)
+    return with_track(job, other.track, other.fetched_at, at)
 
 
 def following(job: Job, leader: Job) -> Job:
@@ -133,6 +138,7 @@ def _heir(job: Job, leader: Job, run: str, at: Circumstances) -> Changed:
         front_at=at.now,
         run=run,
         track=None if lost else best.track,
+        former_track="" if lost else best.former_track,
         fetched_at=None if lost else best.fetched_at,
         metadata=best.metadata,
         plan=None if lost or replanned else best.plan,

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from services.scheduler.decision import Circumstances, Outcome, Repeated, Stale
+from services.scheduler.decision import Circumstances, Others, Outcome, Repeated, Stale
 from services.scheduler.rules.record import (
     LOST,
     PATIENT,
@@ -15,13 +15,14 @@ from services.scheduler.rules.record import (
     changed,
     ended,
     failed,
-    from_the_start,
     highest_attempt,
     ordered,
     pause,
+    with_track,
     with_unit,
     without_chunks,
     without_plan,
+    without_track,
 )
 from services.scheduler.rules.sharing import following
 from shared.contracts.facts import Downloaded, Failed, Finalized, Prepared, Separated
@@ -39,32 +40,36 @@ def downloaded(job: Job, fact: Downloaded, at: Circumstances) -> Outcome:
     """The track is there."""
 
     def apply(job: Job) -> Job:
-        job = at_phase(job, Phase.SEPARATION, at)
-        return replace(job, track=fact.track, metadata=fact.metadata, fetched_at=at.now)
+        job = with_track(replace(job, metadata=fact.metadata), fact.track, at.now, at)
+        return _beside(at.others, job, at)
 
-    return _accept(job, fact, at, apply, "downloaded")
+    return _accept(job, fact, at, apply, f"downloaded{_told(at.others)}")
 
 
 def prepared(job: Job, fact: Prepared, at: Circumstances) -> Outcome:
-    """The plan is there: which tells the result's id.
-
-    There may be such a result, or somebody at work on it: by another address, or model's name.
-    """
-    made, leader = at.others.made, at.others.leader
+    """The plan is there: which tells the result's id."""
 
     def apply(job: Job) -> Job:
-        job = replace(job, plan=fact.plan)
-        if made is not None:
-            job = at_phase(replace(job, result=made.result), Phase.FINALIZATION, at)
-            return ended(job, Status.COMPLETED, at)
-        return following(job, leader) if leader is not None else job
+        return _beside(at.others, replace(job, plan=fact.plan), at)
 
-    note = f"model {fact.plan.model}"
-    if made is not None:
-        note = f"{note}; the result is {made.id}'s"
-    elif leader is not None:
-        note = f"{note}; follows {leader.id}"
-    return _accept(job, fact, at, apply, note)
+    return _accept(job, fact, at, apply, f"model {fact.plan.model}{_told(at.others)}")
+
+
+def _beside(others: Others, job: Job, at: Circumstances) -> Job:
+    """``job``, now that its result's id is known: there may be such a result, or one at work on it.
+
+    The song may have come by another address, the model under another name.
+    """
+    if others.made is not None:
+        job = at_phase(replace(job, result=others.made.result), Phase.FINALIZATION, at)
+        return ended(job, Status.COMPLETED, at)
+    return following(job, others.leader) if others.leader is not None else job
+
+
+def _told(others: Others) -> str:
+    if others.made is not None:
+        return f"; the result is {others.made.id}'s"
+    return f"; follows {others.leader.id}" if others.leader is not None else ""
 
 
 def separated(job: Job, fact: Separated, at: Circumstances) -> Outcome:
@@ -129,7 +134,7 @@ def failure_again(job: Job, fact: Failed, _: Circumstances) -> Outcome:
 def _anew(job: Job, fact: Failed, at: Circumstances, note: str) -> Outcome:
     """Finalization misses chunks: compute them again; else it is the track that is missed.
 
-    Where it says which chunks, the others stay done.
+    Where it says which chunks, the others stay done; so do all that are, where it is the track.
 
     What is still out is not called off: said again, the stop would take the new orders away, and
     the broker would drop those, said again, as ones that it knows.  Whoever works on what is not
@@ -138,7 +143,7 @@ def _anew(job: Job, fact: Failed, at: Circumstances, note: str) -> Outcome:
     if fact.unit == UNIT_STEMS and not fact.track_lost:
         job = at_phase(_without(job, fact.lost), Phase.SEPARATION, at)
     else:
-        job = at_phase(from_the_start(job), Phase.DOWNLOAD, at)
+        job = at_phase(without_track(job), Phase.DOWNLOAD, at)
     job = replace(job, restarts=job.restarts + 1)
     return ordered(job, at, note)
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 import aiohttp
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright
+from playwright.async_api import async_playwright, expect
 
 from tests.acceptance.api import Api
 from tests.acceptance.page.line import held_song
-from tests.acceptance.page.visitor import Visitor
+from tests.acceptance.page.visitor import PATIENCE, Visitor
 from tests.support import audio, media
 from tests.support.stack import RunningStack, running_stack
 
@@ -75,6 +75,8 @@ async def browser() -> AsyncIterator[Browser]:
         if os.environ.get(BROWSER_VARIABLE) == "required":
             pytest.fail(f"{why}, and {BROWSER_VARIABLE}=required")
         pytest.skip(why)
+    # What is expected comes about in its own time; the default would be 5 s.
+    expect.set_options(timeout=PATIENCE)
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(
             executable_path=path, args=list(CHROMIUM_ARGUMENTS)

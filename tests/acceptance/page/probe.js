@@ -63,6 +63,8 @@
     const look = () => (fact() ? resolve() : requestAnimationFrame(look));
     look();
   });
+  /** Until there is no such thing, be it for a moment. */
+  probe.gone = (selector) => until(() => document.querySelector(selector) === null);
   probe.sounding = () => until(() => level() > 0.01);
   probe.silent = () => until(() => level() < 1e-4);
 })();

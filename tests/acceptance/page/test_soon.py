@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -18,6 +16,7 @@ from tests.acceptance.api import Api
 from tests.acceptance.listening import hear
 from tests.acceptance.page.visitor import PATIENCE, Visitor
 from tests.support import audio, media
+from tests.support.processes import freeze, thaw
 from tests.support.stack import RunningStack, running_stack
 
 if TYPE_CHECKING:
@@ -69,12 +68,12 @@ def held(stack: RunningStack) -> Iterator[None]:
     """Whatever computes stands still; its service goes on saying that it is there."""
     children = stack.children("separator")
     for child in children:
-        os.kill(child, signal.SIGSTOP)
+        freeze(child)
     try:
         yield
     finally:
         for child in children:
-            os.kill(child, signal.SIGCONT)
+            thaw(child)
 
 
 def pieces_of(job: Json) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import redis.asyncio
 
-from services.cli import broker
+from services.cli.ports import free_port
 from tests.benchmarks.alternatives.celery_app import new_app, new_chain
 from tests.benchmarks.child import GRACE, started
 
@@ -58,7 +58,7 @@ class CeleryChain:
     async def running(self, folder: Path, *, workers: bool) -> AsyncIterator[RunningCelery]:
         """See ``Contender``."""
         await asyncio.to_thread(folder.mkdir, parents=True)
-        port = broker.free_port()
+        port = free_port()
         url = f"redis://127.0.0.1:{port}/0"
         place = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder))
         async with AsyncExitStack() as stack:

@@ -29,7 +29,7 @@ from shared.contracts.request import Options, Source
 from shared.contracts.snapshot import Snapshot, snapshot
 from shared.errors import Code, TerminalError
 from shared.jetstream.store import Stored
-from shared.separation.spans import BLOCK_FRAMES, PREFIX_BYTES
+from shared.separation.spans import BLOCK_FRAMES, MAGIC, PREFIX_BYTES
 from shared.separation.windows import piece_span
 from tests.support.pieces import JOB, NOW, ONE_PASS, TWO_PASSES, Made, made_job, plan_of
 
@@ -323,7 +323,7 @@ def spoil(path: Path, place: int) -> None:
     path.write_bytes(blob)
 
 
-@pytest.mark.parametrize("place", [0, len(b"STEMSUM2"), PREFIX_BYTES + 3, PREFIX_BYTES + 40])
+@pytest.mark.parametrize("place", [0, len(MAGIC), PREFIX_BYTES + 3, PREFIX_BYTES + 40])
 async def test_a_damaged_header_is_told_before_a_byte_is_sent(house: House, place: int) -> None:
     made = house.move_in(plan_of(FRAMES))
     spoil(house.folder / made.key(1), place)

@@ -14,7 +14,7 @@ from services.gateway import sse as sse_module
 from services.gateway.frames import batch_frame, gone_frame, job_frame, place_frame
 from services.gateway.projection import Mark
 from services.gateway.ring import Frame, Ring
-from services.gateway.sse import WRITE_BYTES, Events, _Reader
+from services.gateway.sse import WRITE_BYTES, Events, _Line, _Reader
 from shared.contracts.batch import batch_snapshot
 from shared.contracts.job import Job, Status
 from shared.contracts.snapshot import Snapshot, snapshot
@@ -144,15 +144,14 @@ class House:
         found = re.findall(rb'event: ([a-z_]+)\ndata: {"id":"([^"]*)"', self.text)
         return [(kind.decode(), key.decode()) for kind, key in found]
 
-    def stream(self, after: int | None) -> asyncio.Task[None]:
-        """As ``all_jobs`` does."""
+    def stream(self, after: int | None, job_id: str | None = None) -> asyncio.Task[None]:
+        """As ``all_jobs`` does, or with an id ``one_job``."""
         known = self.events._caught_up(after)
-        client = _Reader(self.projection.changed_after, known, None)
+        client = _Reader(self.projection.changed_after, known, job_id)
         if after is None:
             client.first = self.projection.unfinished_after
-        return asyncio.create_task(
-            self.events._stream(None, self, client)  # type: ignore[arg-type] # write() is all
-        )
+        line = _Line(None, self, 5.0)  # type: ignore[arg-type] # write() is all
+        return asyncio.create_task(self.events._stream(line, client))
 
     async def end(self, streaming: asyncio.Task[None]) -> None:
         self.events.close()
@@ -246,6 +245,20 @@ async def test_an_idle_connection_is_told_that_it_lives(
             house.news.clear()
             await house.news.wait()
     await house.end(streaming)
+
+
+async def test_what_others_are_told_is_no_sign_of_life(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job's own stream is silent while other jobs are at work."""
+    monkeypatch.setattr(sse_module, "COMMENT_SECONDS", 0.2)
+    streaming = house.stream(None, "mine")
+    async with asyncio.timeout(5):
+        while house.text.count(b": still here\n\n") < 2:
+            house.ring.append(told("other"))
+            await asyncio.sleep(0.01)
+    await house.end(streaming)
+    assert b"other" not in house.text
 
 
 def test_a_removal_is_an_event_and_the_end_of_its_job_s_stream() -> None:

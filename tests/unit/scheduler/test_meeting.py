@@ -11,14 +11,17 @@ from services.scheduler.decision import Dispatched, Granted, LeaderEnded, Others
 from services.scheduler.wishes import same_stems, wish_of
 from shared.contracts.commands import CancelJob, HoldJob, ReleaseJob
 from shared.contracts.job import Job, Phase, Status
+from shared.contracts.problem import Problem
 from shared.contracts.request import Options, Source
 from shared.contracts.work import (
     UNIT_PREPARE,
     UNIT_SOURCE,
     SeparateWork,
+    Stage,
     StopOrder,
     SweepWork,
 )
+from shared.errors import Code, TerminalError
 from tests.support import jobs
 from tests.support.jobs import JOB, LATER, live
 from tests.support.twins import LEADER, MADE, SLOTS, at_work, bequeathing, finish, obey, statuses
@@ -132,6 +135,32 @@ async def test_one_song_by_three_addresses_is_computed_once(new_realm: NewRealm)
     assert [(realm.stored(one).status, realm.stored(one).result) for one in "ab"] == [
         (Status.COMPLETED, made)
     ] * 2
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["the same", "another song"])
+async def test_one_whose_track_is_fetched_anew_looks_again(
+    new_realm: NewRealm, *, same: bool
+) -> None:
+    realm = new_realm(slots=SLOTS)
+    await at_work(realm)
+    lost = Problem.of(TerminalError(Code.BLOB_MISSING, "it is gone"))
+    await realm.scheduler.receive(jobs.separated(0, job_id="leader"))
+    await realm.scheduler.receive(jobs.failed(Stage.SEPARATE, "1", problem=lost, job_id="leader"))
+    # Meanwhile nobody is at work on it.
+    await arrives(realm, "a")
+    assert statuses(realm)["a"] == (Status.PROCESSING, None)
+    again = jobs.downloaded(2, job_id="leader")
+    other = replace(again.track, id="t2")
+    await realm.scheduler.receive(again if same else replace(again, track=other))
+    assert statuses(realm)["leader"] == (
+        (Status.PENDING, "a") if same else (Status.PROCESSING, None)
+    )
+    assert realm.stored("leader").chunks_done == same
+    await obey(realm)
+    await finish(realm, realm.stored("a").outbox)
+    for _ in range(3):
+        await obey(realm)
+    assert (realm.stored("leader").status is Status.COMPLETED) is same
 
 
 async def test_what_the_leader_leaves_goes_to_whom_it_is_of_use(new_realm: NewRealm) -> None:

@@ -131,9 +131,47 @@ def test_whoever_else_misses_something_misses_the_track_which_is_fetched_again(
     again = live(job, lost(Stage.SEPARATE, unit))
     (order,) = again.outbox
     assert isinstance(order, DownloadWork)
-    assert (order.attempt, again.phase, again.track, again.plan) == (2, Phase.DOWNLOAD, None, None)
+    assert (order.attempt, again.phase, again.track) == (2, Phase.DOWNLOAD, None)
     assert again.progress == job.progress
-    assert list(again.units) == [UNIT_SOURCE]
+    kept = {name for name, one in job.units.items() if one == done() and name != UNIT_SOURCE}
+    assert again.units.keys() == {UNIT_SOURCE, *kept}
+
+
+@pytest.mark.parametrize("finished", [0, 1, 2, 3])
+def test_no_finished_chunk_is_computed_again_where_the_same_track_is_fetched_again(
+    finished: int,
+) -> None:
+    if finished < 3:
+        job = live(jobs.separating(finished), lost(Stage.SEPARATE, str(finished)))
+    else:
+        fact = replace(lost(Stage.FINALIZE, UNIT_STEMS, problem=CORRUPT), track_lost=True)
+        job = live(jobs.finalizing(), fact)
+    again = live(job, jobs.downloaded(2))
+    assert (again.track, again.plan, again.former_track) == (jobs.track(), jobs.plan(), "")
+    assert again.chunks_done == finished
+    if finished == 3:
+        (order,) = again.outbox
+        assert isinstance(order, FinalizeWork)
+        assert (order.attempt, order.attempts, again.phase) == (2, (1, 1, 1), Phase.FINALIZATION)
+    else:
+        chunks = range(finished, min(finished + 2, 3))
+        assert said(again.outbox) == [(str(chunk), 2) for chunk in chunks]
+        assert again.phase is Phase.SEPARATION
+
+
+def test_a_track_that_is_another_one_when_it_is_fetched_again_is_planned_and_computed_anew() -> (
+    None
+):
+    job = live(jobs.separating(2), lost(Stage.SEPARATE, "2"))
+    other = replace(jobs.downloaded(2), track=replace(jobs.track(), id="t2"))
+    again = live(job, other)
+    (order,) = again.outbox
+    assert isinstance(order, PrepareWork)
+    assert (order.track.id, again.plan, again.chunks_done) == ("t2", None, 0)
+    assert said(live(again, jobs.prepared(order.attempt)).outbox) == [
+        ("0", order.attempt),
+        ("1", order.attempt),
+    ]
 
 
 def test_attempts_count_on_through_every_restart() -> None:
@@ -142,7 +180,7 @@ def test_attempts_count_on_through_every_restart() -> None:
         job = live(job, lost(Stage.SEPARATE, "0", attempt))
         assert job.restarts == restart
         attempt = job.units[UNIT_SOURCE].attempt
-        job = live(job, jobs.downloaded(attempt), jobs.prepared(attempt))
+        job = live(job, jobs.downloaded(attempt))
         assert job.units["0"].attempt == attempt == restart + 1
     job = live(job, lost(Stage.SEPARATE, "0", attempt))
     assert (job.status, job.error) == (Status.FAILED, LOST)
@@ -162,13 +200,13 @@ def test_what_was_out_when_it_was_lost_counts_no_more() -> None:
     assert ended.attempt_floor == 2
 
 
-def test_a_finalization_that_misses_the_track_has_everything_made_anew() -> None:
+def test_a_finalization_that_misses_the_track_has_it_fetched_anew() -> None:
     fact = replace(lost(Stage.FINALIZE, UNIT_STEMS, problem=CORRUPT), track_lost=True)
     job = live(jobs.finalizing(), fact)
     (order,) = job.outbox
     assert isinstance(order, DownloadWork)
     assert (order.attempt, job.phase, job.track, job.restarts) == (2, Phase.DOWNLOAD, None, 1)
-    assert list(job.units) == [UNIT_SOURCE]
+    assert job.units.keys() == {UNIT_SOURCE, UNIT_PREPARE, "0", "1", "2"}
 
 
 CHANGED = Problem.of(RetryableError(Code.MODEL_CHANGED, "another one"))

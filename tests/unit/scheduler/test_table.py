@@ -165,6 +165,8 @@ def reached_by() -> list[tuple[Status | None, Job | None, Stimulus, Status]]:
         (Status.PENDING, pending, Answered(MADE), Status.COMPLETED),
         (processing, jobs.preparing(), jobs.prepared(job_id=MADE), Status.COMPLETED),
         (processing, jobs.preparing(), jobs.prepared(job_id=LED), Status.PENDING),
+        (processing, jobs.downloading(), jobs.downloaded(job_id=MADE), Status.COMPLETED),
+        (processing, jobs.downloading(), jobs.downloaded(job_id=LED), Status.PENDING),
         (None, None, jobs.submit(), Status.PENDING),
         (None, None, jobs.submit(run_at=EVER), Status.SCHEDULED),
         (Status.SCHEDULED, jobs.scheduled(), Due(JOB), Status.PENDING),

@@ -241,7 +241,8 @@ def test_the_engine_says_where_the_chunk_was_computed(
         SeparateChunk(track=track, plan=plan, chunk=0, key="work/j/1/chunk-0"), said
     )
     assert said.last(ChunkStored).device == device
-    expected = pack_span(header_of(plan, 0), separate(model, plan, audio, batch=2).sums)
+    made = separate(model, plan, audio, batch=2)
+    expected = pack_span(header_of(plan, 0), made.sums, made.windows.heard)
     stored = blobs.get_range("work/j/1/chunk-0", 0, blobs.size("work/j/1/chunk-0"))
     assert expected == stored
     assert blobs.size(track_audio_key(track.id)) == len(audio) * FRAME_BYTES

@@ -40,7 +40,7 @@ from shared.separation.windows import (
     window_span,
     windows_of,
 )
-from tests.support.audio import Audio, silence, song, stored_track, tone
+from tests.support.audio import Audio, heard_of, silence, song, stored_track, tone
 from tests.support.media import attached_pictures, picture
 
 if TYPE_CHECKING:
@@ -131,7 +131,8 @@ def order(
     keys = []
     for chunk, sums in enumerate(chunks_of(plan, (sources - mean) / scale)):
         keys.append(f"work/j/1/chunk-{chunk}")
-        blobs.put(keys[-1], pack_span(header_of(plan, chunk), sums))
+        header = header_of(plan, chunk)
+        blobs.put(keys[-1], pack_span(header, sums, heard_of(mix, header.span)))
     return EncodeStems(
         track=track, plan=plan, chunk_keys=tuple(keys), format=audio_format, metadata=METADATA
     )

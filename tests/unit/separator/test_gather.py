@@ -21,7 +21,7 @@ from shared.separation.windows import (
     window_span,
     windows_of,
 )
-from tests.support.audio import Audio, noise, stored_track
+from tests.support.audio import Audio, heard_of, noise, stored_track
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,16 +69,26 @@ def share_of(plan: Plan, chunk: int) -> Audio:
     return share[:, None]
 
 
-def scattered(blobs: BlockingBlobs, plan: Plan, sources: Audio) -> Gathering:
-    """The chunks of ``sources``, (2, frames, 2), stored; the last first."""
+def scattered(
+    blobs: BlockingBlobs,
+    plan: Plan,
+    sources: Audio,
+    heard_by: Callable[[int], Audio] | None = None,
+) -> Gathering:
+    """The chunks of ``sources``, (2, frames, 2), stored; the last first.
+
+    ``heard_by``: what the track was like when a chunk was computed.
+    """
     # A track whose normalization changes nothing.
-    track = stored_track(blobs, noise(plan.frames, seed=2))
+    mix = noise(plan.frames, seed=2)
+    track = stored_track(blobs, mix)
     track = type(track)(id=track.id, frames=track.frames, mean=0.0, std=1.0)
     keys = tuple(f"work/j/1/chunk-{chunk}" for chunk in range(plan.chunks))
     for chunk in reversed(range(plan.chunks)):
         span = output_span(plan, chunk)
         part = sources[:, span.start : span.end] * share_of(plan, chunk)
-        blobs.put(keys[chunk], pack_span(header_of(plan, chunk), part))
+        heard = heard_of(mix if heard_by is None else heard_by(chunk), span)
+        blobs.put(keys[chunk], pack_span(header_of(plan, chunk), part, heard))
     return Gathering(blobs=blobs, track=track, plan=plan, chunk_keys=keys)
 
 
@@ -158,3 +168,38 @@ def test_a_track_that_is_not_what_it_is_named_after_is_noticed(
     with pytest.raises(TrackLostError) as caught:
         list(gathering.blocks())
     assert caught.value.error.code is code
+
+
+@pytest.mark.parametrize("starts", [(0,), (-9000,), (-22_050, 0)])
+@pytest.mark.parametrize("wrong", [(0,), (1, 2), (-1,)])
+def test_chunks_that_heard_another_track_are_lost_and_no_others(
+    wrong: tuple[int, ...], starts: tuple[int, ...], blobs: BlockingBlobs
+) -> None:
+    """They were computed while it was damaged, by one bit; by now it is whole again."""
+    plan = plan_of(3 * BLOCK_FRAMES, 2, starts)
+    mistaken = sorted(range(plan.chunks)[chunk] for chunk in wrong)
+
+    def heard_by(chunk: int) -> Audio:
+        mix = noise(plan.frames, seed=2)
+        if chunk in mistaken:
+            mix[output_span(plan, chunk).end - 1, 1] *= -1
+        return mix
+
+    gathering = scattered(blobs, plan, np.stack((noise(plan.frames),) * 2), heard_by)
+    with pytest.raises(ChunkLostError, match="while the track was another") as caught:
+        list(gathering.blocks())
+    assert (caught.value.chunk, caught.value.error.code) == (mistaken[0], Code.BLOB_CORRUPT)
+    lost = [chunk for chunk in range(plan.chunks) if gathering.lost(chunk) is not None]
+    assert lost == mistaken
+
+
+def test_where_the_track_is_damaged_nobody_else_is_to_blame(blobs: BlockingBlobs) -> None:
+    plan = plan_of(3 * BLOCK_FRAMES, 2, (0,))
+    gathering = scattered(blobs, plan, np.stack((noise(plan.frames),) * 2))
+    key = track_audio_key(gathering._track.id)
+    data = bytearray(blobs.get_range(key, 0, blobs.size(key)))
+    data[len(data) // 2] ^= 1
+    blobs.put(key, bytes(data))
+    with pytest.raises(TrackLostError):
+        list(gathering.blocks())
+    assert [gathering.lost(chunk) for chunk in range(plan.chunks)] == [None] * plan.chunks
