@@ -132,6 +132,7 @@ TABLE: Final[Mapping[Status | None, Mapping[type, Rule]]] = MappingProxyType(
         Status.COMPLETED: {
             Finalized: Rule(working.completed_again, ()),
             Prepared: Rule(working.completed_again, ()),
+            Downloaded: Rule(working.completed_again, ()),
             DeleteJob: _DELETE,
             Expired: _EXPIRE,
             SubmitJob: _AGAIN,

@@ -113,12 +113,18 @@ class Ledger:
         self._timers.clear()
 
     def forsaken(self) -> list[str]:
-        """Ids of the jobs that follow one that is not at work any more, and won't be soon."""
+        """Ids of the jobs that follow in vain.
+
+        Their leader is not at work any more, and won't be soon; or on something else.
+        """
         return [
             job_id
             for leader in self.relations.leaders()
-            if leader not in self.processing and leader not in self.waiting
-            for job_id in sorted(self.relations.followers(leader))
+            for job_id in (
+                self.relations.astray(leader)
+                if leader in self.processing or leader in self.waiting
+                else sorted(self.relations.followers(leader))
+            )
         ]
 
     def next_time(self) -> datetime | None:

@@ -10,9 +10,11 @@ from msgspec.structs import replace
 from services.scheduler.decision import Answered, Dispatched, Due, LeaderEnded, Others
 from services.scheduler.rules.sharing import leads
 from services.scheduler.wishes import (
+    aim_of,
     result_of,
     same_stems,
     source_key,
+    still_offered,
     still_right,
     wish_key,
     wish_of,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from services.scheduler.decision import Stimulus
     from services.scheduler.fleet import Fleet
     from services.scheduler.records import Records
+    from shared.contracts.audio import Metadata, Track
     from shared.contracts.request import Options, Source
 
 #: Records that are read at most to find one that can be taken: the newest is, nearly always.
@@ -66,7 +69,9 @@ class Precedents:
             return Others(leader=leader, successor=await self._successor(leader))
         unclaimed = self._unclaimed(job)
         if isinstance(message, (Downloaded, Prepared)):
-            found = await self._of_result(_planned(job, message)) if job.options.reuse else _NONE
+            planned = _planned(job, message)
+            fresh = isinstance(message, Prepared)
+            found = await self._of_result(planned, fresh=fresh) if job.options.reuse else _NONE
             return replace(found, unclaimed=unclaimed)
         heir = self._heir(job) if isinstance(message, (CancelJob, Failed, Due)) else ""
         return Others(heir=heir, unclaimed=unclaimed)
@@ -82,25 +87,31 @@ class Precedents:
         found = await self._found(job.source, job.options, job.id, now)
         if found.made is not None or found.leader is not None or job.plan is None:
             return found
-        return await self._of_result(job)
+        fetched = found.fetched
+        if job.track is None and fetched is not None and fetched.track is not None:
+            job = _with_former(job, fetched.track, fetched.metadata)
+        return replace(await self._of_result(job, fresh=False), fetched=fetched)
 
-    async def _of_result(self, job: Job) -> Others:
+    async def _of_result(self, job: Job, *, fresh: bool) -> Others:
         """What there is for a planned job: what it comes to, or who is at work on that.
 
         The same song may have come by another address, the same model under another name.
+        A plan that is not ``fresh`` may be one by weights that the model does not have any more.
         """
         result = result_of(job)
-        if result is None:
+        if result is None or job.plan is None:
+            return _NONE
+        if not fresh and not still_offered(job.plan, self._fleet.offers(self._steady())):
             return _NONE
         if made := await self._with_result(result):
             return Others(made=made)
         ids = self._ledger.relations.with_result(result)
         leader = self._at_work(ids, job.id)
         if leader is None and job.status is Status.PROCESSING and not job.chunks_done:
-            # One that is about to go on with what it or another has done comes first.
-            waiting = self._ledger.waiting
-            those = [waiting[one] for one in ids if one in waiting and waiting[one].chunks_done]
-            leader = min(those, key=_age, default=None)
+            # One that is about to go on with what another has left comes first.
+            known = map(self._ledger.waiting.get, ids)
+            heirs = [one for one in known if one and one.front_at and one.chunks_done]
+            leader = min(heirs, key=_age, default=None)
         return Others(leader=leader)
 
     async def _found(self, source: Source, options: Options, job_id: str, now: datetime) -> Others:
@@ -163,7 +174,7 @@ class Precedents:
         those = (
             found[1]
             for found in known
-            if found and found[1].held_at is None and same_stems(found[1], job)
+            if found and found[1].held_at is None and same_stems(aim_of(found[1]), aim_of(job))
         )
         heir = min(those, key=_age, default=None)
         return heir.id if heir is not None else ""
@@ -198,9 +209,13 @@ def _planned(job: Job, fact: Downloaded | Prepared) -> Job:
     """``job`` with what a worker tells of it, as far as that makes it planned."""
     if isinstance(fact, Prepared):
         return replace(job, plan=fact.plan)
-    # Not for the first time: then it has no plan, or the plan is of another song.
-    same = job.former_track == fact.track.id
-    return replace(job, track=fact.track if same else None, metadata=fact.metadata)
+    return _with_former(job, fact.track, fact.metadata)
+
+
+def _with_former(job: Job, track: Track, metadata: Metadata | None) -> Job:
+    """``job``, which had a track once, with this one if it is the same: else its plan is no use."""
+    same = job.former_track == track.id
+    return replace(job, track=track if same else None, metadata=metadata)
 
 
 def _age(job: Job) -> tuple[datetime, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from services.scheduler.wishes import result_of, source_key, wish_of
+from services.scheduler.wishes import Aim, aim_of, parted, source_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -15,11 +15,9 @@ if TYPE_CHECKING:
 class _Keys(NamedTuple):
     """Under which keys a job is known."""
 
-    wish: str
+    aim: Aim
     #: Only where it has the track.
     source: str | None
-    #: Only where it is planned.
-    result: str | None
     leader: str | None
 
 
@@ -32,11 +30,13 @@ class Relations:
         self._by_source: dict[str, set[str]] = {}
         self._by_result: dict[str, set[str]] = {}
         self._followers: dict[str, set[str]] = {}
+        #: Those of them that are planned: by whatever they have followed.
+        self._planned: dict[str, set[str]] = {}
 
     def put(self, job: Job) -> None:
         """Take in a job that is not known."""
         source = source_key(job.source) if job.track is not None else None
-        keys = _Keys(wish_of(job), source, result_of(job), job.follows)
+        keys = _Keys(aim_of(job), source, job.follows)
         self._keys[job.id] = keys
         for ids, key in self._places(keys):
             ids.setdefault(key, set()).add(job.id)
@@ -67,15 +67,26 @@ class Relations:
         """Jobs that follow one."""
         return self._followers.get(job_id, ())
 
+    def astray(self, leader: str) -> list[str]:
+        """Those who follow one that has come to something else than they."""
+        known = self._keys.get(leader)
+        if known is None:
+            return []
+        return sorted(
+            one for one in self._planned.get(leader, ()) if parted(self._keys[one].aim, known.aim)
+        )
+
     def leaders(self) -> Iterator[str]:
         """Jobs that are followed, whatever has become of them."""
         return iter(self._followers)
 
     def _places(self, keys: _Keys) -> Iterator[tuple[dict[str, set[str]], str]]:
-        yield self._by_wish, keys.wish
+        yield self._by_wish, keys.aim.wish
         if keys.source is not None:
             yield self._by_source, keys.source
-        if keys.result is not None:
-            yield self._by_result, keys.result
+        if keys.aim.result is not None:
+            yield self._by_result, keys.aim.result
         if keys.leader is not None:
             yield self._followers, keys.leader
+            if keys.aim.result is not None:
+                yield self._planned, keys.leader

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -14,6 +14,7 @@ from shared.separation.identity import result_id
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from shared.contracts.audio import Plan
     from shared.contracts.job import Job
     from shared.contracts.live import ModelOffer
     from shared.contracts.request import Options, Source
@@ -52,10 +53,37 @@ def result_of(job: Job) -> str | None:
     return result_id(job.track, job.plan, job.options.format, job.metadata or Metadata())
 
 
-def same_stems(job: Job, other: Job) -> bool:
+class Aim(NamedTuple):
+    """What a job comes to, as far as it is known."""
+
+    wish: str
+    #: Ids; None where it has no track yet, no plan.
+    track: str | None
+    result: str | None
+
+
+def aim_of(job: Job) -> Aim:
+    """What ``job`` comes to."""
+    return Aim(wish_of(job), job.track.id if job.track is not None else None, result_of(job))
+
+
+def same_stems(one: Aim, other: Aim) -> bool:
     """Whether both come to the same: they ask for the same, or were found to be about it."""
-    result = result_of(job)
-    return wish_of(job) == wish_of(other) or (result is not None and result == result_of(other))
+    return one.wish == other.wish or (one.result is not None and one.result == other.result)
+
+
+def parted(one: Aim, other: Aim) -> bool:
+    """Whether both have turned out to come to different things, though they seemed not to."""
+    return one.wish != other.wish and (
+        (None not in {one.track, other.track} and one.track != other.track)
+        or (None not in {one.result, other.result} and one.result != other.result)
+    )
+
+
+def still_offered(plan: Plan, offers: Mapping[str, Sequence[ModelOffer]]) -> bool:
+    """Whether nobody says, for certain, that the model has other weights by now."""
+    digests = {offer.digest for offer in offers.get(plan.model, ()) if offer.ready}
+    return not digests or plan.digest in digests
 
 
 def still_right(job: Job, offers: Mapping[str, Sequence[ModelOffer]]) -> bool:
@@ -70,8 +98,7 @@ def still_right(job: Job, offers: Mapping[str, Sequence[ModelOffer]]) -> bool:
         return False
     if result.id != result_of(job):
         return False  # what the same parameters come to is written down differently by now
-    digests = {offer.digest for offer in offers.get(plan.model, ()) if offer.ready}
-    if digests and plan.digest not in digests:
+    if not still_offered(plan, offers):
         return False
     if job.options.model != AUTO or plan.model not in AUTO_CANDIDATES:
         return True

@@ -249,6 +249,7 @@ class Workers:
                 problem=OUTCOMES[outcome],
                 # A finalization knows which chunks are gone, or only that some are.
                 lost=(0,) if isinstance(work, FinalizeWork) and work.attempt % 2 else (),
+                track_lost=isinstance(work, FinalizeWork) and not work.attempt % 4,
             )
         if isinstance(work, ExpandWork):
             return expanded(3, work.attempt, batch_id=work.job_id)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from services.scheduler import dispatcher, ledger, precedents, records
+from services.scheduler import dispatcher, ledger, precedents, records, relations
 from services.scheduler.decision import Changed, LeaderEnded, Others
 from services.scheduler.rules import record, sharing
 from shared.contracts.commands import CancelJob, RetryJob
@@ -75,6 +75,7 @@ def whatever_is_fetched_anew_is_the_same(patch: pytest.MonkeyPatch) -> None:
 
 def any_song_will_do(patch: pytest.MonkeyPatch) -> None:
     """A follower takes what its leader has come to, whichever song that is by now."""
+    patch.setattr(relations.Relations, "astray", lambda *_: [])
     patch.setattr(sharing, "_serves", lambda leader, job: leader.result and job.held_at is None)
 
 

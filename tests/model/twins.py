@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.scheduler.rules.record import LOST
-from services.scheduler.wishes import same_stems, wish_of
+from services.scheduler.wishes import aim_of, result_of, same_stems, wish_of
 from shared.contracts.job import Job, Status
 from shared.contracts.unit import UnitState
 from shared.contracts.work import SeparateWork, SweepWork
@@ -37,9 +37,10 @@ class Twins:
         ]
         self._finished |= {(after.run_id, chunk) for chunk in _done(after)}
         if after.status is Status.COMPLETED and after.result is not None:
-            wrong += (
-                [] if after.result.id in self._world.files.results else ["a result is not there"]
-            )
+            if after.result.id not in self._world.files.results:
+                wrong.append("a result is not there")
+            if after.result.id != result_of(after):
+                wrong.append(f"{after.id} is given another song's result")
         return wrong
 
     def _given_up(self, before: Job | None, after: Job) -> None:
@@ -74,7 +75,7 @@ class Twins:
             and job.options.reuse
             and after.options.reuse
             and job.id != after.id
-            and same_stems(job, after)
+            and same_stems(aim_of(job), aim_of(after))
         ]
         return [f"{after.id} and {both} compute the same"] if both else []
 

@@ -135,6 +135,8 @@ class Watch:
 
     def _orders(self, before: Job | None, after: Job) -> None:
         works = [word for word in after.outbox if isinstance(word, WorkBase)]
+        if not after.status.terminal:
+            self._sweeps(after, [word for word in works if isinstance(word, SweepWork)])
         if after.status is not Status.PROCESSING:
             must(
                 all(isinstance(word, SweepWork) for word in works),
@@ -157,6 +159,19 @@ class Watch:
             highest = self._attempts.get((after.id, work.unit), 0)
             must(work.attempt > highest, f"attempt {work.attempt} of {work.unit} comes twice")
             self._attempts[after.id, work.unit] = work.attempt
+
+    def _sweeps(self, after: Job, sweeps: list[SweepWork]) -> None:
+        """Who goes on sweeps nothing that it needs, or that it could store under the same key."""
+        for one in sweeps:
+            if (one.run or one.job_id) != after.run_id:
+                continue
+            must(one.attempt <= after.attempt_floor, "attempts begin below what is swept")
+            needed = [
+                name
+                for name, unit in after.units.items()
+                if name.isdigit() and unit.attempt <= one.attempt
+            ]
+            must(not needed, f"sweeps what it needs: {needed}")
 
     def _owes(self, after: Job) -> None:
         # What time brings about is not told again, so its stop may get lost: whoever works on

@@ -57,9 +57,13 @@ def ordered(job: Job, at: Circumstances, note: str) -> Changed:
     if job.status is Status.COMPLETED:
         sweep = SweepWork(job_id=job.id, attempt=highest_attempt(job), run=job.run)
         return changed(job, at, note, sweep)
-    if job.status is Status.PENDING:  # it waits for another; of an earlier plan something may lie
-        sweep = SweepWork(job_id=job.id, attempt=attempts_of(job), run=job.run)
-        return changed(job, at, note, *([sweep] if job.attempt_floor else []))
+    if job.status is Status.PENDING:  # it waits for another
+        if job.attempt_floor == 0 or has_chunks(job):
+            return changed(job, at, note)
+        # Of an earlier plan something may lie there still.
+        job = replace(job, attempt_floor=attempts_of(job))
+        sweep = SweepWork(job_id=job.id, attempt=job.attempt_floor, run=job.run)
+        return changed(job, at, note, sweep)
     job, words = next_orders(job, at.window)
     return changed(job, at, note, *words)
 
@@ -138,6 +142,11 @@ def highest_attempt(job: Job) -> int:
 def attempts_of(job: Job) -> int:
     """No attempt of it, of whichever unit, was higher."""
     return max(highest_attempt(job), job.attempt_floor)
+
+
+def has_chunks(job: Job) -> bool:
+    """Whether it has chunks of its own, finished or not."""
+    return any(name.isdigit() for name in job.units)
 
 
 def without_chunks(job: Job) -> Job:

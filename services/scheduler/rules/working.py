@@ -92,11 +92,11 @@ def finalized(job: Job, fact: Finalized, at: Circumstances) -> Outcome:
     return _accept(job, fact, at, apply, "completed")
 
 
-def completed_again(job: Job, fact: Finalized | Prepared, _: Circumstances) -> Outcome:
+def completed_again(job: Job, fact: Finalized | Prepared | Downloaded, _: Circumstances) -> Outcome:
     """Of a completed job: what completed it, or something older."""
     unit = job.units.get(fact.unit)
-    last = UNIT_STEMS if UNIT_STEMS in job.units else UNIT_PREPARE
-    same = unit is not None and fact.unit == last and unit.attempt == fact.attempt
+    last = {UNIT_STEMS} if UNIT_STEMS in job.units else {UNIT_PREPARE, UNIT_SOURCE}
+    same = unit is not None and fact.unit in last and unit.attempt == fact.attempt
     return Repeated(job) if same else Stale(_OLD)
 
 

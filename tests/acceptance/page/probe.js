@@ -7,8 +7,9 @@
     connection: [],
     /** EventSources that the page has made. */
     sources: 0,
-    /** The place in the song, each time that it was shown. */
+    /** The place in the song, each time that it was shown; and when that was, in seconds. */
     positions: [],
+    moments: [],
   };
   window.probe = probe;
 
@@ -27,7 +28,10 @@
       const { testid, state, position } = target.dataset;
       if (testid === "job") noteMove(target.dataset);
       if (testid === "connection") probe.connection.push(state);
-      if (testid === "player" && attributeName === "data-position") probe.positions.push(Number(position));
+      if (testid === "player" && attributeName === "data-position") {
+        probe.positions.push(Number(position));
+        probe.moments.push(performance.now() / 1000);
+      }
     }
   }).observe(document, {
     subtree: true,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -124,9 +125,14 @@ async def test_a_song_is_heard_before_it_is_done_and_goes_on_into_its_finished_s
     await expect(player).to_have_attribute("data-state", "playing")
     await listener.probe("sounding()")
     positions = await listener.probe("positions")
-    after = positions[positions.index(ready) :]
+    moments = (await listener.probe("moments"))[: len(positions)]
+    border = positions.index(ready)
+    after = positions[border:]
     assert after == sorted(after)
-    assert max(b - a for a, b in zip(after, after[1:], strict=False)) < 2  # noqa: RUF007 - 3.9's pairwise is the same
+    # It runs on with the clock and leaps over nothing, however seldom it is shown.
+    shown = list(zip(after, moments[border:], strict=True))
+    leaps = [(b - a) - (then - now) for (a, now), (b, then) in pairwise(shown)]
+    assert max(leaps) < 0.5
     await expect(vocals).to_have_attribute("data-heard", "false")
     await expect(vocals.get_by_test_id("mute")).to_have_attribute("aria-pressed", "true")
     await expect(player.get_by_test_id("download")).to_have_count(2)

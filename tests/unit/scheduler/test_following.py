@@ -71,7 +71,7 @@ def test_whoever_is_at_work_or_about_to_be_is_followed_on(leader: Job) -> None:
         other(jobs.broken()),
         other(jobs.cancelled()),
         other(jobs.scheduled()),
-        replace(LEADER, status=Status.PENDING, follows="third"),
+        replace(other(jobs.pending()), follows="third"),
         replace(LEADER, status=Status.PENDING, held_at=NOW),
         bequeathing(jobs.separating(1), heir="third"),
     ],
