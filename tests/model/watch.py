@@ -65,12 +65,15 @@ class Watch:
         #: had chunks to be ordered.
         self._passed_owners: dict[str, int] = {}
         self._starts: Counter[str] = Counter()
+        #: How many more than whoever has had least an owner had had when it last had a turn.
+        self._ahead: dict[str, int] = {}
         self._passed_jobs: dict[str, int] = {}
 
     def begin(self) -> None:
         """There is another owner, who knows nothing of turns that were taken."""
         self._passed_owners.clear()
         self._starts.clear()
+        self._ahead.clear()
         self._passed_jobs.clear()
 
     def written(self, before: Job | None, after: Job | None) -> None:
@@ -224,16 +227,18 @@ class Watch:
             and downloads(other)
             and level(other, now, self._world.ageing) <= reached
         } - {job.terms.owner}
+        owners = self._world.owners
         self._starts[job.terms.owner] += 1
+        least = min(self._starts[owner] for owner in owners)
+        self._ahead[job.terms.owner] = self._starts[job.terms.owner] - least
         if job.front_at is not None or not downloads(job) or self._world.sites_paused():
             return
         self._passed_owners = {
             owner: self._passed_owners.get(owner, 0) + 1 for owner in sorted(rivals)
         }
-        # Who has had more than others, of a higher priority, waits until they have had as much.
-        least = min(self._starts[owner] for owner in self._world.owners)
+        # Who has had more than others, of a higher priority, waits until each has had as much.
         for owner, count in self._passed_owners.items():
-            most = 3 * len(self._world.owners) + self._starts[owner] - least
+            most = 3 * len(owners) + (len(owners) - 1) * self._ahead.get(owner, 0)
             must(count <= most, f"passed over: {owner}, {count} times")
 
     def _granted(self, job: Job, granted: int) -> None:
