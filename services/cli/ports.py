@@ -20,7 +20,10 @@ class Ports:
 
     def take(self, wanted: int = 0) -> int:
         """``wanted`` if nobody listens on it, else some port that is free."""
+        ours = {held.getsockname()[1] for held in self._held}
         for port in (wanted, 0):
+            if port in ours:
+                continue
             held = socket.socket()
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -35,7 +35,7 @@ class ChunkLostError(Exception):
 
 
 class TrackLostError(Exception):
-    """The track is missing or damaged: it must be fetched anew, and with it all chunks."""
+    """The track is missing or damaged: it must be fetched anew."""
 
     def __init__(self, error: TerminalError) -> None:
         super().__init__(str(error))

@@ -220,8 +220,8 @@ async def test_a_cancelled_job_is_an_exit_code_of_its_own(
     path = media.write_audio(tmp_path / "long.mp3", song(40).mix.T)
     words = ("separate", str(path), "--model", "tiny", "--data", str(stack.data), "--json")
     await api.offered("tiny")
-    process = await started(tmp_path, *words)
     known = {job["id"] for job in (await api.ask("GET", "/v1/jobs?limit=200")).json["jobs"]}
+    process = await started(tmp_path, *words)
     job_id = ""
     async with asyncio.timeout(PATIENCE), aclosing(api.events()) as events:
         async for event in events:

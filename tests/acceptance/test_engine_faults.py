@@ -16,6 +16,7 @@ import pytest
 
 from shared.contracts.codec import encode
 from shared.contracts.facts import Failed
+from shared.contracts.live import Tick
 from shared.contracts.problem import Problem
 from shared.contracts.subjects import subject_of
 from shared.contracts.work import Stage
@@ -102,6 +103,12 @@ async def test_a_chunk_that_has_cost_two_engines_is_ordered_again_and_no_other_i
     await trial.chunk_done(job_id, 2)
     struck = await trial.in_the_middle(job_id)
     os.kill(trial.stack.engine(), signal.SIGKILL)
+
+    def of_that_chunk(tick: Tick) -> bool:
+        return (tick.job_id, tick.unit) == (job_id, struck.unit)
+
+    # What the dead engine said last may still be on its way, in one sign of life at most.
+    await trial.heard.until(Tick, of_that_chunk, after=len(trial.heard.messages))
     await trial.in_the_middle(job_id, unit=struck.unit)
     os.kill(trial.stack.engine(), signal.SIGKILL)
     ended = await trial.assert_unharmed(job_id, expected, again={struck.unit})
