@@ -110,8 +110,8 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     plan: Plan | None = None
     result: Result | None = None
     error: Problem | None = None
-    #: Another job of the same song with the same options that is being processed: this one waits
-    #: for what comes of it.
+    #: Another job that is at work on what this one comes to, by whichever address and name of the
+    #: model: this one waits for what comes of it.
     follows: str | None = None
     #: Under whose id its temporary blobs lie: its own, that of a job whose run it took over, or
     #: another one, after it has left its run to a follower.

@@ -165,6 +165,7 @@ def _heir(job: Job, leader: Job, run: str, at: Circumstances) -> Changed:
     then: of one that only asked for it in other words nothing but the run is taken over.  Nor is
     that of one that has done less than ``job`` had done by itself.
     """
+    # One more than there was: what sweeps the run that is given up is told once.
     floor = max(attempts_of(job), attempts_of(leader)) + 1
     mine, its = aim_of(job), aim_of(leader)
     left = leader.chunks_done if leader.status.terminal else 0
@@ -172,7 +173,6 @@ def _heir(job: Job, leader: Job, run: str, at: Circumstances) -> Changed:
         job = replace(job, follows=None, front_at=at.now, attempt_floor=floor)
         sweep = swept(job, run, attempts_of(leader))
         return changed(job, at, f"goes on with what it has done, more than {leader.id}", sweep)
-    # What was swept is told once: by one attempt more than there was.
     own = job.attempt_floor > 0 or has_chunks(job)
     words = [swept(job, job.run_id, attempts_of(job))] if own else []
     best = leader if same_stems(mine, its) else job
